@@ -23,7 +23,7 @@ const LIST_OPTIONS: Names<ListBounds> & { readonly caller: true; readonly signal
 };
 
 /** What a whole list may cost to be parsed, in the units of `costOf`: its values take some tens of MB, however short their text is. */
-const MAX_COST = 2_000_000;
+const MAX_COST = 60_000_000;
 
 export interface ListSource {
   readonly server: string;

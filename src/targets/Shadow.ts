@@ -192,7 +192,7 @@ const LARGE = 'large';
 /** Stands for one that there was no room for. */
 const UNREAD = 'unread';
 /** What costs more to be read is the same only if it is written so. */
-const MAX_COMPARED_COST = 250_000;
+const MAX_COMPARED_COST = 5_000_000;
 
 /** Whether two answers say the same, whatever the order of their members. */
 function alike(a: string, b: string): boolean {

@@ -16,7 +16,7 @@ export const DEFAULT_URL = 'http://127.0.0.1:3399';
 const TIMEOUT_MS = 5_000;
 const MAX_BYTES = 16 * 1_024 * 1_024;
 /** Of an answer of a gateway with 1,000 servers, and their charts, half. */
-const MAX_COST = 10_000_000;
+const MAX_COST = 200_000_000;
 
 export interface StatusSource {
   readonly url: string;

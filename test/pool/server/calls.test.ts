@@ -508,7 +508,7 @@ test('every page of a list, the shortest freshness; one beyond its bounds is an 
   expect(asked).toBe(3);
   // Each page is cheap, and its text short.
   asked = 0;
-  const odd = Array.from({ length: 4_000 }, () => []);
+  const odd = Array.from({ length: 5_720 }, () => []);
   connector.onMessage = ({ id }, connection) => {
     if (id !== undefined) connection.answer(id, { tools: [{ n: asked++, odd }], nextCursor: `${asked}` });
   };
