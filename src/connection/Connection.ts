@@ -61,8 +61,11 @@ export interface Connection extends Closeable {
   /** For what stands in front of it and must keep to the same (`faulty`). */
   readonly limits?: ConnectionLimits | undefined;
   readonly inFlight: number;
-  /** Whether an answer is owed to a call that was given up: what comes and belongs to no call may be that one's. Undefined where such has a stream of its own. */
-  readonly inDoubt?: boolean | undefined;
+  /**
+   * While an answer is owed to a call that was given up, so that what comes and belongs to no call may be that one's: resolves when it is
+   * owed none. Undefined else, and where each call has a stream of its own.
+   */
+  readonly inDoubt?: Promise<void> | undefined;
   /** Bytes the server has not taken yet. */
   readonly unsentBytes: number;
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown>;

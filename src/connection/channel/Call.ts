@@ -94,6 +94,7 @@ export class CallTable {
   #onIdle: (() => void)[] = [];
   /** Ids of calls that were given up and not answered. */
   readonly #givenUp = new Set<number>();
+  #onCertain: (() => void)[] = [];
 
   get size(): number {
     return this.#calls.size;
@@ -123,9 +124,10 @@ export class CallTable {
     return [...this.#givenUp, ...sent.map(({ id }) => id)];
   }
 
-  /** Whether one is owed to a call that was given up. */
-  get owesGivenUp(): boolean {
-    return this.#givenUp.size > 0;
+  /** Resolves when no call that was given up is owed one; undefined when none is now. */
+  get inDoubt(): Promise<void> | undefined {
+    if (this.#givenUp.size === 0) return undefined;
+    return new Promise((resolve) => void this.#onCertain.push(resolve));
   }
 
   /** The only call that is owed one, if there is just one. */
@@ -145,6 +147,7 @@ export class CallTable {
     const own = ownId(id) ?? 0;
     // Beyond the bound those that are left are not known.
     if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.delete(own);
+    if (this.#givenUp.size === 0) for (const tell of this.#onCertain.splice(0)) tell();
     this.onAnswered?.(own);
   }
 

@@ -32,8 +32,8 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     return connection;
   }
 
-  get inDoubt(): boolean {
-    return this.channel.unread.owed;
+  get inDoubt(): Promise<void> | undefined {
+    return this.channel.unread.inDoubt;
   }
 
   protected override makeTransport(endpoint: Endpoint, { clock, logger }: SseConnectionOptions): SseTransport {

@@ -170,8 +170,8 @@ export class StdioConnection implements Connection {
     return this.#channel.inFlight - this.#listens.size;
   }
 
-  get inDoubt(): boolean {
-    return this.#channel.unread.owed;
+  get inDoubt(): Promise<void> | undefined {
+    return this.#channel.unread.inDoubt;
   }
 
   get unsentBytes(): number {

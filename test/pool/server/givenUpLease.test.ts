@@ -42,6 +42,8 @@ test.each(['a call', 'a lease'])(
       return lease.request('tools/call', { name, arguments: {} }, options);
     };
     const first = pidOf(await ask('pid', {}));
+    // One that is answered after all costs no connection.
+    await expect(ask('pid', { timeoutMs: 20 })).rejects.toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
     expect(pidOf(await ask('pid', {}))).toBe(first);
     await expect(ask('late', { timeoutMs: 20 })).rejects.toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
     const heard: unknown[] = [];

@@ -104,9 +104,9 @@ export class Unread {
     return true;
   }
 
-  /** Whether an answer may come to a call that was given up. */
-  get owed(): boolean {
-    return this.#calls.owesGivenUp;
+  /** Resolves when no answer may come to a call that was given up; undefined when none may now. */
+  get inDoubt(): Promise<void> | undefined {
+    return this.#calls.inDoubt;
   }
 
   /** Whether an id is that of a call which has settled; then its reply counts as late. */

@@ -1,6 +1,7 @@
 import type { ConnectionLimit, ConnectionPermit } from '../../../concurrent/ConnectionLimit.js';
 import { AnswerMeter } from '../../../connection/AnswerMeter.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
+import { InboundRouter } from '../../../connection/channel/InboundRouter.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import { ListPace } from '../../../connection/ListPace.js';
 import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
@@ -11,7 +12,6 @@ import { withDeadline, within } from '../../../core/time/within.js';
 import type { Caller, PoolEvents } from '../../McpPool.js';
 import type { Credentials } from '../callers/Credentials.js';
 import { isEraRefusal, shareOf, starterOf } from '../callers/callerKey.js';
-import { InboundRouter } from '../callers/InboundRouter.js';
 import type { ServerContext } from '../context.js';
 import { UNAWAITED } from './ConnectionStarts.js';
 import { PooledConnection } from './PooledConnection.js';

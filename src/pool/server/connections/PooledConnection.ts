@@ -1,9 +1,11 @@
 import type { ConnectionPermit, Evictable } from '../../../concurrent/ConnectionLimit.js';
 import type { AnswerMeter } from '../../../connection/AnswerMeter.js';
 import type { Connection, DisconnectReason } from '../../../connection/Connection.js';
+import type { InboundRouter } from '../../../connection/channel/InboundRouter.js';
 import type { ServerInfo } from '../../../connection/protocol/messages.js';
+import type { Clock } from '../../../core/clock.js';
+import { within } from '../../../core/time/within.js';
 import type { Caller } from '../../McpPool.js';
-import type { InboundRouter } from '../callers/InboundRouter.js';
 
 /** Whose a pooled connection is at the moment. */
 export interface ConnectionHolder {
@@ -31,6 +33,9 @@ export interface Pulse {
   /** Clock ms from which on it is asked; 0 before the first look. */
   dueMs: number;
 }
+
+/** So long an answer to a call that was given up may take, in ms. */
+const LATE_MS = 1_000;
 
 let connections = 0;
 
@@ -119,6 +124,17 @@ export class PooledConnection implements Evictable {
 
   get idle(): boolean {
     return this.load === 0 && this.holder?.mayEvict(this) === true;
+  }
+
+  /** Whether a call that was given up may still ask and tell on it. Then it is released again once that was answered, or retired. */
+  isInDoubt(clock: Clock): boolean {
+    const { inDoubt } = this.made;
+    if (inDoubt === undefined || this.leaving !== undefined) return false;
+    const late = (): void => this.retire('a call on it was given up, and is not answered');
+    void within(inDoubt, { clock, timeoutMs: LATE_MS, ref: false })
+      .catch(late)
+      .then(() => this.holder?.release(this));
+    return true;
   }
 
   retire(reason: string): void {

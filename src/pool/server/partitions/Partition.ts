@@ -118,8 +118,7 @@ export class Partition implements ConnectionHolder {
   /** Gives a slot back. With others waiting for a connection, one that is idle now gives way. */
   release(pooled: PooledConnection): void {
     // What a call that was given up still asks and tells must not reach the next caller.
-    const inDoubt = this.#settings.leased && pooled.made.inDoubt === true;
-    if (inDoubt) this.retire(pooled, 'a call on it was given up before its answer');
+    if (this.#settings.leased && pooled.isInDoubt(this.#settings.clock)) return;
     const wasFull = pooled.load-- >= this.#settings.slots;
     if (pooled.leaving !== undefined) {
       if (pooled.load === 0) this.#ends.end(pooled);

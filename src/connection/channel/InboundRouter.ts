@@ -1,8 +1,8 @@
-import type { Connection } from '../../../connection/Connection.js';
-import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
-import type { RequestHandler, ServerNotice } from '../../../connection/protocol/messages.js';
-import { tellListener } from '../../../core/events.js';
-import type { Logger } from '../../../core/logger.js';
+import { tellListener } from '../../core/events.js';
+import type { Logger } from '../../core/logger.js';
+import type { Connection } from '../Connection.js';
+import type { RequestHandler, ServerNotice } from '../protocol/messages.js';
+import { methodNotFound } from './ServerRequests.js';
 
 /** A user of an exclusive connection that takes what comes on it. */
 export interface Listener {
