@@ -1,4 +1,5 @@
 import { inSlices } from '../../../core/time/inSlices.js';
+import { inTurnOrNow } from '../../../core/time/turns.js';
 import { FairSemaphore } from '../../../core/wait/FairSemaphore.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import type { CachedTools, ToolHints } from '../../../toolstore/ToolStore.js';
@@ -13,6 +14,9 @@ import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
 import { type Entry, joined, mergedHints, type Page, pageOf } from './pages.js';
 import type { ServerList } from './ServerList.js';
+
+/** So much text of a page is made into bytes at a time. */
+const PIECE_CHARS = 64 * 1_024;
 
 export interface ListsOptions extends CatalogOptions {
   readonly catalog: ToolCatalog;
@@ -87,19 +91,27 @@ export class Lists {
     lists: readonly ServerList<unknown>[],
   ): Promise<Buffer> {
     let page: Page<unknown> | undefined;
-    const items: string[] = [];
+    let made = 0;
+    // In bytes as soon as it is some: of a long page, the text is no garbage of megabytes.
+    const pieces: Buffer[] = [];
+    let text = `{"${kind}":[`;
     await inSlices(() => {
       page ??= pageOf(kind, this.#entries(kind, lists), params?.['cursor'], this.#pageItems);
-      const entry = page.entries[items.length];
+      const entry = page.entries[made];
       // A list may be long: what clients see of it is made for the items of the page alone.
-      if (entry !== undefined) items.push(JSON.stringify(this.#shown(kind, entry, lists, session)));
-      return entry === undefined;
+      if (entry === undefined) return true;
+      text += `${made++ === 0 ? '' : ','}${JSON.stringify(this.#shown(kind, entry, lists, session))}`;
+      if (text.length < PIECE_CHARS) return false;
+      pieces.push(Buffer.from(text));
+      text = '';
+      return false;
     }, 1);
     const rest = JSON.stringify({
       nextCursor: page?.nextCursor,
       ...(session.era === 'modern' && { resultType: 'complete', ...mergedHints(lists) }),
     });
-    return Buffer.from(`{"${kind}":[${items.join(',')}]${rest === '{}' ? '}' : `,${rest.slice(1)}`}`);
+    pieces.push(Buffer.from(`${text}]${rest === '{}' ? '}' : `,${rest.slice(1)}`}`));
+    return inTurnOrNow(() => Buffer.concat(pieces));
   }
 
   /** The result of a list request that is all in one page and never changes by itself. */
