@@ -4,6 +4,7 @@ import { exactText, sameNumber, saysAll } from '../connection/channel/codec/exac
 import { withMembers } from '../connection/channel/codec/members.js';
 import { costsMore, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
 import { neverRan, OutcomeUnknownError, RequestTimeoutError, RpcError } from '../core/errors.js';
+import { inTurnOrNow } from '../core/time/turns.js';
 import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { RefusableCall, Refusals } from './Refusals.js';
@@ -151,7 +152,10 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     this.#copies--;
     if (theirs === undefined) this.#mirrored.failed++;
     else if (theirs === UNREAD || ours === UNREAD || (theirs === LARGE && ours === LARGE)) return;
-    else if (compare && ours !== undefined) this.#mirrored[alike(theirs, ours) ? 'same' : 'different']++;
+    else if (compare && ours !== undefined) {
+      const same = await inTurnOrNow(() => alike(theirs, ours));
+      this.#mirrored[same ? 'same' : 'different']++;
+    }
   }
 }
 
@@ -180,8 +184,11 @@ async function settled(answer: Promise<unknown>, compare: boolean): Promise<stri
     const result = await answer;
     if (!compare) return '';
     if (result instanceof Uint8Array && result.length > MAX_READ_BYTES) return LARGE;
-    const text = result instanceof Uint8Array ? Buffer.from(result).toString() : (exactText(result) ?? '{}');
-    return withMembers(text, { _meta: undefined }) ?? text;
+    // In turns of the event loop: several large ones may come together.
+    return await inTurnOrNow(() => {
+      const text = result instanceof Uint8Array ? Buffer.from(result).toString() : (exactText(result) ?? '{}');
+      return text.length > MAX_READ_BYTES ? LARGE : (withMembers(text, { _meta: undefined }) ?? text);
+    });
   } catch (error) {
     return error instanceof RpcError ? `error ${error.rpcCode}` : undefined;
   }
