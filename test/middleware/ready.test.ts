@@ -1,28 +1,17 @@
-import { inspect } from 'node:util';
 import { expect, test, vi } from 'vitest';
 import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
 import { MultiServerRateLimiter } from '../../src/concurrent/limiter/MultiServerRateLimiter.js';
-import { CallResult } from '../../src/connection/calls/CallResult.js';
-import type { CallChanges, Middleware, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
-import { type CallOrigin, MiddlewareChain, type PassedCall } from '../../src/connection/calls/MiddlewareChain.js';
-import { statusError } from '../../src/connection/net/body/statusError.js';
-import { systemClock } from '../../src/core/clock.js';
+import type { CallResult } from '../../src/connection/calls/CallResult.js';
 import {
-  AcquireTimeoutError,
   ForbiddenError,
   NotSentError,
   OptionError,
   OutcomeUnknownError,
-  type PoolkitError,
-  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
-  RpcError,
-  StartError,
 } from '../../src/core/errors.js';
 import type { Logger } from '../../src/core/logger.js';
-import { within } from '../../src/core/time/within.js';
 import { approve } from '../../src/middleware/ready/approve.js';
 import { audit } from '../../src/middleware/ready/audit.js';
 import { cache } from '../../src/middleware/ready/cache.js';
@@ -36,49 +25,7 @@ import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { everything } from '../support/everything.js';
 import { stdioPool } from '../support/stdioPool.js';
-
-type Answer = (params: Readonly<Record<string, unknown>> | undefined, attempt: number) => unknown;
-
-/** Calls through one middleware to a function, on behalf of a principal. */
-function through(middleware: Middleware, answer: Answer) {
-  const chain = new MiddlewareChain();
-  chain.use(middleware);
-  let asked = 0;
-  const call = (
-    method: string,
-    params?: Readonly<Record<string, unknown>>,
-    {
-      principal,
-      signal,
-      server = 's',
-      from = 'client' as const,
-      kind = 'request' as const,
-      idempotent = false,
-      text,
-    } = {} as {
-      /** The params as they were written. */
-      text?: string;
-      principal?: string;
-      signal?: AbortSignal;
-      server?: string;
-      from?: 'client' | 'server';
-      kind?: 'request' | 'notification';
-      idempotent?: boolean;
-    },
-  ): Promise<CallResult> => {
-    const caller = principal === undefined ? undefined : { principal };
-    const origin = { kind, from, server, method, caller, idempotent, era: () => undefined };
-    const end = async (passed: MiddlewareCall): Promise<CallResult> => {
-      passed.signal.throwIfAborted();
-      asked++;
-      return CallResult.of(await answer(passed.params, passed.attempt), server);
-    };
-    return chain.run(origin, params, signal === undefined ? {} : { signal }, end, text);
-  };
-  return { call, asked: () => asked };
-}
-
-const bytes = (value: unknown): Uint8Array => Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+import { bytes, through } from '../support/throughMiddleware.js';
 
 test('audit, redact and timeouts on a real server: what was asked and said is told without secrets, and in time', async () => {
   const pool = stdioPool({ ledger: false });
@@ -106,104 +53,6 @@ test('audit, redact and timeouts on a real server: what was asked and said is to
   ]);
   expect(() => timeouts({ byTool: { x: -1 } })).toThrow(OptionError);
   expect(() => audit({ logger, fields: ['password' as never] })).toThrow(OptionError);
-});
-
-test('redact replaces in strings alone, to the digit in all else, in linear time whatever the text', async () => {
-  const hidden = through(redact({ patterns: ['secret-\\d+', '(a+)+$'], replacement: 'X' }), () =>
-    bytes(
-      '{"secret-1":"a secret-1 \\u0073ecret-2","n":12345678901234567890,"list":["secret-3",1.0],"q":"\\"secret-4\\""}',
-    ),
-  );
-  expect((await hidden.call('any')).text).toBe(
-    '{"secret-1":"a X X","n":12345678901234567890,"list":["X",1.0],"q":"\\"X\\""}',
-  );
-  // A backtracking engine takes time that doubles with each letter.
-  const hostile = `${'a'.repeat(50_000)}!`;
-  const same = through(redact({ patterns: ['(a+)+$'] }), (params) => ({ echoed: params?.['text'] }));
-  expect((await same.call('any', { text: hostile })).value).toEqual({ echoed: hostile });
-  expect(() => redact({ patterns: ['(?=x)'] })).toThrow(OptionError);
-  expect(() => redact({ patterns: [] })).toThrow(OptionError);
-});
-
-test('redact looks through many strings in turns of the event loop, and through long ones whatever is escaped in them', async () => {
-  const strings = Array.from({ length: 60_000 }, (_, at) => (at % 20_000 === 7 ? 'a secret-1' : `plain ${at}`));
-  const long = `\\"${'\\n'.repeat(2_000_000)}`;
-  const hidden = through(redact({ patterns: ['secret-\\d+', '(?i)pass(\\w)word'], replacement: 'X' }), (params) =>
-    params?.['strings'] === undefined ? bytes(`{"s":${JSON.stringify(strings)},"l":"${long}"}`) : params,
-  );
-  let turns = 0;
-  const counted = (): void => {
-    turns++;
-    immediate = setImmediate(counted);
-  };
-  let immediate = setImmediate(counted);
-  const { text } = await hidden.call('any');
-  const told = (await hidden.call('any', { strings })).value;
-  clearImmediate(immediate);
-  expect(text).toBe(`{"s":${JSON.stringify(strings).replaceAll('secret-1', 'X')},"l":"${long}"}`);
-  expect(told).toEqual({ strings: strings.map((each) => each.replace('secret-1', 'X')) });
-  expect(turns).toBeGreaterThan(3);
-});
-
-test('redact looks through what a server answers with as an error: message, data, and its text to the digit', async () => {
-  const failing = (error: unknown) =>
-    through(redact({ patterns: ['secret-\\d+'], replacement: 'X' }), () => {
-      throw error;
-    }).call('any');
-  const text = '{"n":12345678901234567890,"why":"secret-2"}';
-  await expect(
-    failing(new RpcError('s', -32000, 'no secret-1', { why: 'secret-2', n: 1 }, text)),
-  ).rejects.toMatchObject({
-    rpcCode: -32000,
-    message: 'no X',
-    data: { why: 'X', n: 1 },
-    dataText: '{"n":12345678901234567890,"why":"X"}',
-  });
-  const plain = new RpcError('s', -32000, 'nothing to hide');
-  await expect(failing(plain)).rejects.toBe(plain);
-});
-
-test('redact looks through what errors of ours quote of a server: message, fields and causes; class and code stay', async () => {
-  const S = 'secret-1';
-  const hidden = async (error: PoolkitError): Promise<PoolkitError> => {
-    const failed = through(redact({ patterns: ['secret-\\d+'], replacement: 'X' }), () => {
-      throw error;
-    }).call('any');
-    const told = (await failed.catch((thrown: unknown) => thrown)) as PoolkitError;
-    expect(told.constructor).toBe(error.constructor);
-    expect([told.name, told.code, told.retryable, told.acted]).toEqual([
-      error.name,
-      error.code,
-      error.retryable,
-      error.acted,
-    ]);
-    expect(inspect(told, { depth: 9, showHidden: true })).not.toMatch(/ecret-1/);
-    return told;
-  };
-  const status = (status: number, body = `no: ${S}`, headers: string[] = []): PoolkitError =>
-    statusError({
-      ...{ server: 's', method: 'tools/call', status, wallNowMs: 0 },
-      ...{ body: Buffer.from(body), headers: headers.map((each) => Buffer.from(each)) },
-    });
-  for (const each of [400, 404, 408, 413, 422]) {
-    expect(await hidden(status(each))).toMatchObject({ message: expect.stringContaining('no: X'), status: each });
-  }
-  expect(await hidden(status(500))).toBeInstanceOf(OutcomeUnknownError);
-  expect((await hidden(status(502, '{"why":"\\u0073ecret-1\\/\\"secret-1"}'))).message).toContain('"why":"X/"X"');
-  await hidden(status(404, 'none', ['content-type', `x/${S}`]));
-  expect(await hidden(status(401, '', ['www-authenticate', `Bearer realm="${S}"`]))).toMatchObject({
-    challenge: 'Bearer realm="X"',
-  });
-  const cause = new AggregateError([new Error(S)], 'several', { cause: new Error(`at ${S}`) });
-  const start = new StartError('s', 'it ended', { stderr: ['line', S], stdout: S, exitCode: 1 }, cause);
-  expect(await hidden(start)).toMatchObject({ exitCode: 1, stderr: ['line', 'X'], stdout: 'X' });
-  const detail = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 1, lastCreateError: start };
-  expect(await hidden(new AcquireTimeoutError('s', 5, detail))).toMatchObject({ detail: { live: 0, waiting: 1 } });
-  expect(await hidden(new NotSentError('s', 'gone', new ProtocolError('s', S)))).toMatchObject({
-    cause: expect.any(ProtocolError),
-  });
-  const plain = status(404, 'nothing to hide');
-  expect(await hidden(plain)).toBe(plain);
 });
 
 test('retry tries again what never ran, and what may run twice; never an answer, nor what its caller gave up', async () => {
@@ -238,93 +87,6 @@ test('retry tries again what never ran, and what may run twice; never an answer,
   const left = failing(neverRan).call('tools/call', {}, { signal: gone.signal });
   gone.abort(new Error('left'));
   await expect(settle(left)).rejects.toThrow();
-});
-
-test('coalesce and cache keep principals apart, follow hints, and forget what a server says has changed', async () => {
-  let n = 0;
-  const shared = through(coalesce(), async () => ({ n: ++n }));
-  const both = await Promise.all([
-    shared.call('tools/list'),
-    shared.call('tools/list'),
-    shared.call('tools/list', {}, { principal: 'ann' }),
-  ]);
-  expect(both.map((each) => each.value)).toEqual([{ n: 1 }, { n: 1 }, { n: 2 }]);
-  await Promise.all([shared.call('tools/call', { name: 'x' }), shared.call('tools/call', { name: 'x' })]);
-  expect(n).toBe(4);
-
-  const clock = new FakeClock();
-  const kept = through(cache({ clock }), (params) => bytes({ n: ++n, ...(params?.['hint'] as object) }));
-  const ask = async (hint: object, principal?: string, method = 'resources/read'): Promise<unknown> =>
-    (
-      (await kept.call(method, { uri: 'x:1', hint }, principal === undefined ? {} : { principal })).value as {
-        n: number;
-      }
-    ).n;
-  n = 0;
-  const hour = { ttlMs: 3_600_000 };
-  expect([await ask(hour, 'ann'), await ask(hour, 'ann'), await ask(hour, 'bob'), await ask(hour)]).toEqual([
-    1, 1, 2, 3,
-  ]);
-  const open = { ttlMs: 3_600_000, cacheScope: 'public' };
-  expect([await ask(open, 'ann'), await ask(open, 'bob'), await ask(open)]).toEqual([4, 4, 4]);
-  expect([await ask({}), await ask({})]).toEqual([5, 6]);
-  expect([await ask({ ttlMs: 10, isError: true }), await ask({ ttlMs: 10, isError: true })]).toEqual([7, 8]);
-  const notice = { from: 'server', kind: 'notification' } as const;
-  await kept.call('notifications/resources/updated', { uri: 'x:other' }, notice);
-  expect(await ask(hour, 'ann')).toBe(1);
-  await kept.call('notifications/resources/updated', { uri: 'x:1' }, notice);
-  expect(await ask(hour, 'ann')).toBeGreaterThan(8);
-  const before = await ask(hour, 'bob');
-  await clock.advance(3_600_001);
-  expect(await ask(hour, 'bob')).not.toBe(before);
-});
-
-test('coalesce: each caller keeps its own times, and the call that is shared lives as long as the longest', async () => {
-  const sent: { readonly call: PassedCall; readonly settle: (value: unknown) => void }[] = [];
-  const chain = new MiddlewareChain();
-  chain.use(coalesce());
-  const late = (timeoutMs: number): RequestTimeoutError => new RequestTimeoutError('s', 'tools/list', timeoutMs);
-  /** As a pool does, but that `timeoutMs` is over when the test says so. */
-  const end = async (call: PassedCall): Promise<CallResult> => {
-    const { deadlineMs: timeoutMs = Number.POSITIVE_INFINITY, signal } = call;
-    const answer = new Promise<unknown>((settle) => sent.push({ call, settle }));
-    return CallResult.of(await within(answer, { clock: systemClock, timeoutMs, late: () => late(timeoutMs), signal }));
-  };
-  const ask = (changes: CallChanges, times: NonNullable<CallOrigin['times']> = {}): Promise<unknown> => {
-    const origin = { kind: 'request', from: 'client', server: 's', method: 'tools/list', caller: undefined } as const;
-    const asked = chain.run({ ...origin, idempotent: false, era: () => undefined, times }, {}, changes, end);
-    return asked.then(
-      (result) => result.value,
-      (error: Error) => error.message,
-    );
-  };
-
-  for (const shortFirst of [true, false]) {
-    sent.length = 0;
-    const first = ask(shortFirst ? { deadlineMs: 20 } : {});
-    const second = ask(shortFirst ? {} : { deadlineMs: 20 });
-    expect(await (shortFirst ? first : second)).toBe(late(20).message);
-    expect(sent).toHaveLength(1);
-    expect(sent[0]?.call.signal.aborted).toBe(false);
-    sent[0]?.settle({ answered: true });
-    expect(await (shortFirst ? second : first)).toEqual({ answered: true });
-  }
-  sent.length = 0;
-  await Promise.all([ask({ deadlineMs: 20 }), ask({ deadlineMs: 10 })]);
-  expect(sent.map(({ call }) => call.signal.aborted)).toEqual([true]);
-
-  // Of other times: each by itself. Of equal ones: what came later is sent once more when the first took too long, and only once.
-  sent.length = 0;
-  const each = [ask({ timeoutMs: 20 }), ask({}), ask({}, { maxTotalTimeoutMs: 20 }), ask({}), ask({})];
-  expect(sent).toHaveLength(3);
-  sent[1]?.settle(Promise.reject(late(60_000)));
-  expect(await each[1]).toBe(late(60_000).message);
-  await expect.poll(() => sent.length).toBe(4);
-  sent[3]?.settle(Promise.reject(late(60_000)));
-  expect([await each[3], await each[4]]).toEqual([late(60_000).message, late(60_000).message]);
-  for (const { settle } of sent) settle({});
-  expect([await each[0], await each[2], sent.length]).toEqual([{}, {}, 4]);
-  expect(await ask({ deadlineMs: -1 })).toContain('deadlineMs');
 });
 
 test('coalesce, cache and pins take nothing for another that is not: lists for objects, large numbers, paths of a gateway', async () => {
