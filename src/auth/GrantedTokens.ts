@@ -6,14 +6,16 @@ import type { Logger } from '../core/logger.js';
 import { within } from '../core/time/within.js';
 import type { CredentialsRequest } from '../pool/server/callers/Credentials.js';
 import { type Authority, authorityOf, type MakeFetch } from './discover.js';
-import type { Grants } from './Grants.js';
 import { keyOf, type OAuthServer } from './OAuthServer.js';
+import type { RenewalPauses } from './RenewalPauses.js';
 import { refreshed } from './requests.js';
+import type { Grants } from './store/Grants.js';
 import type { StoredGrant } from './store/TokenStore.js';
 import { failedAt, isFinal } from './tokens.js';
 
 export interface GrantedTokensOptions {
   readonly grants: Grants;
+  readonly pauses: RenewalPauses;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly fetching: (server: OAuthServer, signal?: AbortSignal) => MakeFetch;
@@ -51,7 +53,7 @@ export class GrantedTokens {
 
   /** Undefined when there is nothing better than what was given. @throws UnauthorizedError when a person has to sign in; SignInError */
   async get(server: OAuthServer, principal: string | undefined, ask: Ask): Promise<CredentialSet | undefined> {
-    const { grants, clock } = this.#options;
+    const { grants, pauses, clock } = this.#options;
     const key = keyOf(server, principal);
     const sent = this.#sent.get(key);
     if (sent !== undefined) await within(sent, { clock, signal: ask.signal });
@@ -80,6 +82,8 @@ export class GrantedTokens {
       if (ask.reason === 'renewal') return undefined;
       throw needsSignIn(server, 'its token is not taken any more and cannot be renewed', ask);
     }
+    // What is new there is used at once: a new sign-in waits for no pause.
+    if (ask.reason === '401' && !pauses.begin(key)) return this.#give(key, grant);
     const work = (): Promise<StoredGrant> => this.#renew(server, principal, grant, ask);
     return this.#give(key, await grants.exclusive(server, principal, work, ask.signal));
   }

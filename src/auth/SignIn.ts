@@ -7,8 +7,8 @@ import {
 import type { Clock } from '../core/clock.js';
 import { messageOf, SignInError, show } from '../core/errors.js';
 import type { Authority } from './discover.js';
-import type { Grants } from './Grants.js';
 import type { OAuthServer } from './OAuthServer.js';
+import type { Grants } from './store/Grants.js';
 import type { StoredGrant } from './store/TokenStore.js';
 import { clientInformation, failedAt, grantOf } from './tokens.js';
 

@@ -21,13 +21,14 @@ import { SingleFlight } from '../core/wait/SingleFlight.js';
 import type { Caller } from '../pool/McpPool.js';
 import type { CredentialsHook, CredentialsRequest } from '../pool/server/callers/Credentials.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
-import { type Authority, authorityOf, discover, type MakeFetch } from './discover.js';
+import { type Authority, authorityOf, discover, type MakeFetch, withOffline } from './discover.js';
 import { bearer, GrantedTokens } from './GrantedTokens.js';
-import { Grants } from './Grants.js';
 import { checkTarget, guardedFetch } from './net/guardedFetch.js';
 import { keyOf, type OAuthServer, oauthServerOf, reachOf } from './OAuthServer.js';
+import { RenewalPauses } from './RenewalPauses.js';
 import { ownToken, registered, revoked } from './requests.js';
 import { SignIn } from './SignIn.js';
+import { Grants } from './store/Grants.js';
 import type { StoredGrant, TokenStore } from './store/TokenStore.js';
 import { failedAt } from './tokens.js';
 
@@ -102,6 +103,7 @@ export class UpstreamOAuth {
   readonly #options: Required<Omit<UpstreamOAuthOptions, 'lookup'>> & Pick<UpstreamOAuthOptions, 'lookup'>;
   readonly #grants: Grants;
   readonly #granted: GrantedTokens;
+  readonly #pauses: RenewalPauses;
   readonly #flights = new SingleFlight();
 
   /** @throws OptionError */
@@ -121,8 +123,10 @@ export class UpstreamOAuth {
       logger,
     };
     this.#grants = new Grants({ store, clock, logger, revoke: (server, grant) => this.#revoke(server, grant) });
+    this.#pauses = new RenewalPauses(clock);
     this.#granted = new GrantedTokens({
       grants: this.#grants,
+      pauses: this.#pauses,
       clock,
       logger,
       fetching: (server, signal) => this.#fetching(server, signal),
@@ -236,13 +240,15 @@ export class UpstreamOAuth {
     const principal = this.#options.ownerOf(caller);
     if (principal !== undefined) checkText('ownerOf', principal);
     const late = (): unknown => new SignInError(server.name, `a token did not come within ${3 * requestTimeoutMs} ms`);
+    const key = keyOf(server, principal);
     const work = (bound: AbortSignal): Promise<CredentialSet | undefined> =>
-      withDeadline({ clock, timeoutMs: 3 * requestTimeoutMs, late, signal: bound }, (end) =>
-        server.auth.grant === 'client_credentials'
-          ? this.#own(server, challenge, end)
-          : this.#granted.get(server, principal, { reason, challenge, signal: end }),
-      );
-    return this.#flights.run(keyOf(server, principal), work, signal);
+      withDeadline({ clock, timeoutMs: 3 * requestTimeoutMs, late, signal: bound }, async (end) => {
+        if (server.auth.grant !== 'client_credentials') {
+          return this.#granted.get(server, principal, { reason, challenge, signal: end });
+        }
+        return reason === '401' && !this.#pauses.begin(key) ? undefined : this.#own(server, challenge, end);
+      });
+    return this.#flights.run(key, work, signal);
   }
 
   async #own(server: OAuthServer, challenge: string | undefined, signal: AbortSignal): Promise<CredentialSet> {
@@ -289,11 +295,4 @@ function signInServer(config: SingleServerConfig): OAuthServer {
     throw new OptionError('config.auth.grant', 'client_credentials', 'authorization_code: this one signs in by itself');
   }
   return server;
-}
-
-/** A person's sign-in should last: a refresh token is asked for where that takes a scope. */
-function withOffline({ scopes = [], metadata }: Authority): readonly string[] {
-  const offline = 'offline_access';
-  const known = metadata.scopes_supported?.includes(offline) === true && !scopes.includes(offline);
-  return known && scopes.length > 0 ? [...scopes, offline] : scopes;
 }

@@ -68,6 +68,13 @@ export async function authorityOf(
   return { issuer: metadata.issuer, metadata };
 }
 
+/** A person's sign-in should last: a refresh token is asked for where that takes a scope. */
+export function withOffline({ scopes = [], metadata }: Authority): readonly string[] {
+  const offline = 'offline_access';
+  const known = metadata.scopes_supported?.includes(offline) === true && !scopes.includes(offline);
+  return known && scopes.length > 0 ? [...scopes, offline] : scopes;
+}
+
 /** Undefined where the server has none, as before RFC 9728: where every answer was a refusal of the client's asking. */
 async function resourceOf(
   { name, url }: OAuthServer,

@@ -217,6 +217,46 @@ test('an account of its own: client credentials, for the resource, with a new to
   expect(JSON.stringify(error)).not.toContain('not-its-secret');
 });
 
+test.each(['authorization_code', 'client_credentials'] as const)(
+  'a server that refuses every token has none fetched with each call, but after growing pauses; a new sign-in is used at once: %s',
+  async (grant) => {
+    const { authority, config, store, signIn } = await world();
+    authority.clients.set('robot', 'its-secret');
+    const robot = { clientId: 'robot', clientSecret: 'its-secret', issuer: authority.issuer };
+    const auth = { type: 'oauth', grant, ...(grant === 'client_credentials' && robot) } as const;
+    let now = 0;
+    const oauth = new UpstreamOAuth({ store, clock: { ...systemClock, now: () => now } });
+    const pool = closeAfter(new HTTPClientPool({ credentials: oauth.credentials }));
+    pool.addServer({ ...config, auth });
+    const who = (): Promise<string> => said(pool.request('far', 'tools/call', { name: 'who', arguments: {} }));
+    await signIn();
+    expect(await who()).toBe('it is you');
+    const check = authority.check.bind(authority);
+    authority.check = () => undefined;
+    const begun = authority.asked.length;
+    const fetchedAfter = async (ms: number): Promise<number> => {
+      now += ms;
+      for (let i = 0; i < 3; i++) expect(await failure(who())).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+      return authority.asked.slice(begun).filter((each) => each.startsWith('/token')).length;
+    };
+    const fetched: number[] = [];
+    for (const ms of [0, 1_000, 1_000, 1_000, 3_000, 1_000]) fetched.push(await fetchedAfter(ms));
+    expect(fetched).toEqual([1, 2, 2, 3, 3, 4]);
+    authority.check = check;
+    authority.revokeAll();
+    if (grant === 'authorization_code') await signIn();
+    else now += 8_000;
+    expect(await who()).toBe('it is you');
+    // Tokens were good for a while: the next refusal is a first one.
+    now += 60_000;
+    for (let i = 0; i < 2; i++) {
+      authority.revokeAll();
+      expect(await who()).toBe('it is you');
+      now += 1_000;
+    }
+  },
+);
+
 test('a client that is known: its id from the config, its metadata by URL, its registration once more', async () => {
   const { authority, oauth, config } = await world({ metadata: { client_id_metadata_document_supported: true } });
   const redirectUrl = 'https://proxy.example/back';

@@ -139,6 +139,21 @@ test.each([
   },
 );
 
+test('a hook that gives nothing in answer to a refusal is asked again at the next', async () => {
+  const { valid, hook, guard } = tokens();
+  let none = true;
+  const credentials: CredentialsHook = async (request) => {
+    const set = await hook(request);
+    return none && request.reason === '401' ? undefined : set;
+  };
+  const { pool } = await rawPool(guard, { credentials });
+  await echoFor(pool, {});
+  valid.clear();
+  expect(await failure(echoFor(pool, {}))).toMatchObject({ code: 'ERR_UNAUTHORIZED' });
+  none = false;
+  expect(await echoFor(pool, {}, 'again')).toBe('again');
+});
+
 test('a hook that never answers a refusal fails its call after 30 s, is asked again by the next, and holds up no close', async () => {
   const clock = new FakeClock();
   const { valid, asked, hook, guard } = tokens();

@@ -129,7 +129,7 @@ export class Credentials {
       if (known === undefined || known === last) return this.#ask(caller, signal, '401', challenge);
       if (!first && known.caller?.context === caller?.context) return known.answer;
       const set = await known.answer.catch(() => stale);
-      if (set !== stale) return set;
+      if (set !== undefined && set !== stale) return set;
       last = known;
     }
   }

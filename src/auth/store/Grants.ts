@@ -1,10 +1,10 @@
-import type { Clock, Timer } from '../core/clock.js';
-import { Unsettled } from '../core/close/Unsettled.js';
-import { messageOf, SignInError } from '../core/errors.js';
-import type { Logger } from '../core/logger.js';
-import { lent, orAbandoned, within } from '../core/time/within.js';
-import { keyOf, type OAuthServer } from './OAuthServer.js';
-import { checkGrant, type StoredGrant, type TokenStore } from './store/TokenStore.js';
+import type { Clock, Timer } from '../../core/clock.js';
+import { Unsettled } from '../../core/close/Unsettled.js';
+import { messageOf, SignInError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
+import { lent, orAbandoned, within } from '../../core/time/within.js';
+import { keyOf, type OAuthServer } from '../OAuthServer.js';
+import { checkGrant, type StoredGrant, type TokenStore } from './TokenStore.js';
 
 export interface GrantsOptions {
   readonly store: TokenStore;
