@@ -1,7 +1,8 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ToolRanking } from '../../src/gateway/curation/ToolRanking.js';
 import { ToolSearch } from '../../src/gateway/curation/ToolSearch.js';
+import type { Era } from '../../src/registry/config/ServerConfig.js';
 import { countTurns } from '../support/countTurns.js';
 
 const never = new AbortController().signal;
@@ -80,11 +81,35 @@ test('searches and descriptions that wait have no list made for them', async () 
     return [tool('files__read')];
   };
   const searches = ['read', ''].map((query) => search.search(list, { query }, never, 'one'));
-  const found = [search.find(list, 'files__read'), search.find(list, 'other')];
+  const found = [
+    search.describe(list, 'files__read', 'legacy', never),
+    search.describe(list, 'other', 'legacy', never),
+  ];
   await new Promise(setImmediate);
   expect(made).toBe(1);
   go();
-  expect(await Promise.all(found)).toEqual([tool('files__read'), undefined]);
+  const [described, unknown] = await Promise.allSettled(found);
+  expect(String(described?.status === 'fulfilled' && described.value)).toContain('files__read');
+  expect(unknown).toMatchObject({ reason: { message: 'unknown tool: other' } });
   for (const { content } of await Promise.all(searches)) expect(JSON.stringify(content)).toContain('files__read');
   expect(made).toBe(4);
+});
+
+test('those who ask for the same tool at a time share what is written of it, and who has left is not written for', async () => {
+  const search = new ToolSearch();
+  const long = tool('files__read', '"é\u2028'.repeat(1_000));
+  const ask = (era: Era, signal = never) => search.describe(() => [long], 'files__read', era, signal);
+  const stringify = vi.spyOn(JSON, 'stringify');
+  const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => ask(i % 2 === 0 ? 'legacy' : 'modern')));
+  expect(stringify).toHaveBeenCalledTimes(4);
+  await expect(ask('modern', AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
+  expect(stringify).toHaveBeenCalledTimes(4);
+  stringify.mockRestore();
+  expect(new Set(answers).size).toBe(2);
+  const content = [{ type: 'text', text: JSON.stringify(long) }];
+  expect(JSON.parse(String(answers[0]))).toEqual({ content });
+  expect(JSON.parse(String(answers[1]))).toEqual({ resultType: 'complete', content });
+  // Of another version of the tool nothing is known.
+  const newer = await search.describe(() => [tool('files__read', 'newer')], 'files__read', 'legacy', never);
+  expect(String(newer)).toContain('newer');
 });

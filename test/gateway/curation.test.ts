@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { encode } from 'gpt-tokenizer';
-import { expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { OptionError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
@@ -11,6 +11,8 @@ import { closeAfter } from '../support/closeAfter.js';
 import { FakePool, type FakeServer } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
 import { tempFolder } from '../support/tempFolder.js';
+
+afterEach(() => vi.restoreAllMocks());
 
 const tool = (name: string, properties: object = {}, description = `does ${name}`) => ({
   name,
@@ -329,6 +331,23 @@ test('three tools in place of all: a client that lists, searches, describes and 
     ['call_tool', { name: 'search_tools' }, /unknown tool: search_tools/],
   ] as const) {
     expect(await said(desk, name, args)).toMatch(message);
+  }
+});
+
+test('a tool is written once for all who have it described at a time, with an app too', async () => {
+  const app = { _meta: { ui: { resourceUri: 'ui://one' } } };
+  const servers = { s: serverOf(tool('t', {}, 'x'.repeat(100_000)), { ...tool('app'), ...app }) };
+  const { url } = await serving(servers, { expose: 'search' });
+  const desk = await client(`${url}/mcp`);
+  const written = vi.spyOn(JSON, 'stringify');
+  const times = (name: string): number =>
+    written.mock.calls.filter(([value]) => (value as { name?: string } | null)?.name === name).length;
+  const describe = async (name: string) => JSON.parse(await said(desk, 'describe_tool', { name })) as Listed;
+  for (const name of ['s__t', 's__app']) {
+    const all = await Promise.all(Array.from({ length: 20 }, () => describe(name)));
+    for (const each of all) expect(each).toEqual(all[0]);
+    // What no one has any more may be collected.
+    expect(times(name)).toBeLessThan(10);
   }
 });
 

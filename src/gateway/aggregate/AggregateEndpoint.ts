@@ -1,12 +1,12 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { RequestTimeoutError, show } from '../../core/errors.js';
+import { RequestTimeoutError } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import type { GivenParams } from '../bridge/paramsFor.js';
 import { argumentsOf, innerCall, withFixed } from '../curation/searchedCall.js';
-import { isSearchTool, searchTools, ToolSearch } from '../curation/ToolSearch.js';
+import { isSearchTool, nameText, searchTools, ToolSearch } from '../curation/ToolSearch.js';
 import { discovered } from '../endpoint/discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from '../endpoint/Endpoint.js';
 import { Followers } from '../endpoint/Followers.js';
@@ -130,12 +130,9 @@ export class AggregateEndpoint implements BareEndpoint {
     const args = argumentsOf(params?.['arguments']);
     if (params?.['name'] === 'call_tool') return this.#callTool(session, innerCall(asked), call);
     const tools = await this.#lists.allTools(session);
-    if (params?.['name'] === 'search_tools') {
-      return this.#search.search(tools, args, call.signal ?? session.signal, ownerOf(session, call));
-    }
-    const tool = await this.#search.find(tools, args['name'], ownerOf(session, call));
-    if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${shown(args['name'])}`);
-    return { content: [{ type: 'text', text: JSON.stringify(tool) }] };
+    const [signal, owner] = [call.signal ?? session.signal, ownerOf(session, call)];
+    if (params?.['name'] === 'search_tools') return this.#search.search(tools, args, signal, owner);
+    return this.#search.describe(tools, args['name'], session.era, signal, owner);
   }
 
   /** What clients see of the tools is another now. */
@@ -231,7 +228,7 @@ export class AggregateEndpoint implements BareEndpoint {
   async #named(method: 'tools/call' | 'prompts/get', session: Downstream, name: unknown) {
     const [names, what] = method === 'tools/call' ? [this.#lists.tools, 'tool'] : [this.#lists.prompts, 'prompt'];
     const route = typeof name === 'string' ? await names.find(name, session) : undefined;
-    if (route === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown ${what}: ${shown(name)}`);
+    if (route === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown ${what}: ${nameText(name)}`);
     return route;
   }
 
@@ -256,9 +253,6 @@ export class AggregateEndpoint implements BareEndpoint {
     return { server: route.server, ref: { ...ref, uri: route.uri } };
   }
 }
-
-/** A name as a client gave it, which may be anything. */
-const shown = (name: unknown): string => (typeof name === 'string' ? name.slice(0, 200) : show(name));
 
 /** Whose turn it is among those who ask for what takes long. */
 const ownerOf = (session: Downstream, call: CallOptions): string => session.origin ?? addressOrigin(call.address);

@@ -45,17 +45,21 @@ export class ToolRanking {
   readonly #one = new FairSemaphore<string>(1);
 
   /** What is found in the tools, which are made in its turn: what waits for that holds none. */
-  inTurn<T>(owner: string, tools: ToolList, find: (tools: readonly Tool[]) => T | Promise<T>): Promise<T> {
-    return this.#one.run(owner, async () => find(await tools()));
+  inTurn<T>(
+    owner: string,
+    tools: ToolList,
+    signal: CallSignal,
+    find: (tools: readonly Tool[]) => T | Promise<T>,
+  ): Promise<T> {
+    return this.#one.run(owner, async () => {
+      signal.throwIfAborted();
+      return find(await tools());
+    });
   }
 
   /** The tools that have to do with the query, the best first; equal ones in the order of the list. All where it is empty. */
   best(list: ToolList, query: string, signal: CallSignal, owner = ''): Promise<readonly Tool[]> {
-    const given: ToolList = () => {
-      signal.throwIfAborted();
-      return list();
-    };
-    return this.inTurn(owner, given, async (tools) => {
+    return this.inTurn(owner, list, signal, async (tools) => {
       if (query.trim() === '') return tools;
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);
       const hits = await this.#hits(tools, terms, signal);

@@ -1,6 +1,9 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { show } from '../../core/errors.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
 import { Refusal } from '../rpc/failure.js';
 import { type ToolList, ToolRanking } from './ToolRanking.js';
 
@@ -72,9 +75,23 @@ interface Hit {
 export class ToolSearch {
   readonly #ranking = new ToolRanking();
 
-  /** The tool of that name, for `describe_tool`; in its turn, too. */
-  find(tools: ToolList, name: unknown, owner = ''): Promise<Tool | undefined> {
-    return this.#ranking.inTurn(owner, tools, (all) => all.find((tool) => tool.name === name));
+  /** Answers of `describe_tool`, each for as long as it is on its way to someone: a tool may be megabytes. */
+  readonly #described = { legacy: new WeakMap<Tool, WeakRef<Buffer>>(), modern: new WeakMap<Tool, WeakRef<Buffer>>() };
+
+  /** Answers `describe_tool`, as JSON, in its turn, too: those who ask for the same tool at a time share the bytes. @throws Refusal */
+  describe(tools: ToolList, name: unknown, era: Era, signal: CallSignal, owner = ''): Promise<Buffer> {
+    return this.#ranking.inTurn(owner, tools, signal, (all) => {
+      const tool = all.find((each) => each.name === name);
+      if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${nameText(name)}`);
+      return this.#described[era].get(tool)?.deref() ?? inTurnOrNow(() => this.#write(tool, era));
+    });
+  }
+
+  #write(tool: Tool, era: Era): Buffer {
+    const content = [{ type: 'text', text: JSON.stringify(tool) }];
+    const bytes = Buffer.from(JSON.stringify({ ...(era === 'modern' && { resultType: 'complete' }), content }));
+    this.#described[era].set(tool, new WeakRef(bytes));
+    return bytes;
   }
 
   /** @throws Refusal */
@@ -105,6 +122,9 @@ function summaryOf(description: string): string {
   const line = description.slice(0, MAX_READ).trim().replace(/\s+/g, ' ');
   return line.length <= MAX_SUMMARY ? line : `${line.slice(0, MAX_SUMMARY - 1)}…`;
 }
+
+/** A name as a client gave it, which may be anything. */
+export const nameText = (name: unknown): string => (typeof name === 'string' ? name.slice(0, 200) : show(name));
 
 const isCount = (value: unknown, min: number, max: number): value is number =>
   typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max;
