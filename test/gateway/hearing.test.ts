@@ -184,3 +184,32 @@ describe.each(PLACES)('over %s, on the stream of the %s', (transport, where) => 
     }
   });
 });
+
+test('in the aggregate, what a bound server says goes down the streams of its own calls, or the client’s, not of calls elsewhere', async () => {
+  const pool = closeAfter(new UnifiedPool({ ledger: false, logger: { ...silentLogger, error: failed } }));
+  const of = (name: string) => ({ transport: 'stdio', command: process.execPath, args: [fixture(name)] }) as const;
+  pool.addServer({ name: 's', ...of('telling-server.mjs'), sharing: 'bound' });
+  pool.addServer({ name: 'slow', ...of('levels-server.mjs') });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  // It makes options of its own.
+  gateway.use((_, next) => next());
+  const client = new RawClient(`${(await gateway.listen()).url}/mcp`);
+  await client.initialize();
+  const say = async (data: string, where: string): Promise<readonly unknown[]> => {
+    const notices = [{ method: 'notifications/message', params: { level: 'alert', data } }];
+    const params = { name: 's__say', arguments: { notices, where } };
+    const { messages } = await client.send({ jsonrpc: '2.0', id: 'say', method: 'tools/call', params });
+    return messages.map(({ id, params }) => id ?? params?.['data']);
+  };
+  expect(await say('later', 'later')).toEqual(['say']);
+  await client.call('tools/call', { name: 'slow__log', arguments: {} });
+  const stream = await client.listen();
+  const elsewhere = client.call('tools/call', { name: 'slow__log', arguments: { ms: 600_000 } });
+  await expect.poll(() => pool.stats('slow').inFlight).toBe(1);
+  await client.send({ jsonrpc: '2.0', method: 'notifications/roots/list_changed' });
+  expect((await stream.has(1))[0]).toMatchObject({ params: { data: 'later' } });
+  expect(await say('mine', 'call')).toEqual(['mine', 'say']);
+  await exchange(client.url, { method: 'DELETE', headers: client.headers });
+  expect(await elsewhere).toMatchObject({ error: { data: { code: 'ERR_OUTCOME_UNKNOWN' } } });
+  await stream.ended;
+});

@@ -157,7 +157,7 @@ export class AggregateEndpoint implements BareEndpoint {
       if (!own && (session.logLevel === undefined || level < LEVELS.indexOf(session.logLevel))) return;
     } else if (!method.startsWith('notifications/tasks') && method !== 'notifications/elicitation/complete') return;
     const told = this.#passage.outward.notice(notice, server, session);
-    if (own) session.tell(method, told.params);
+    if (own) session.tell(method, told.params, server);
     else session.notify(method, told.params);
   }
 

@@ -27,6 +27,8 @@ export interface CallOptions
   readonly address?: string | undefined;
   /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
   readonly onTool?: (tool: Tool, args: unknown) => void;
+  /** Legacy era: its request as the session has it, where it is noted which of several servers it goes to. */
+  readonly request?: { server: string | undefined } | undefined;
 }
 
 /** A client's session, as far as an endpoint has to do with it. */
@@ -50,8 +52,11 @@ export interface Downstream {
   readonly signal: AbortSignal;
   /** Sends what belongs to no call and is for others too: down the client's stream alone. */
   notify(method: string, params: unknown): void;
-  /** Sends what a connection of its own said: down a call's stream while one is in flight, else the client's stream. */
-  tell(method: string, params: unknown): void;
+  /**
+   * Sends what a connection of its own said: down a call's stream while one is in flight, else the client's stream. `server`: whose call it
+   * has to be, where calls go to several.
+   */
+  tell(method: string, params: unknown, server?: string): void;
   /** Enters a subscription made by `subscribe`, once per URI. */
   subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void>;
   unsubscribe(uri: string): Promise<void>;

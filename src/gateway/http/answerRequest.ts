@@ -48,6 +48,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     }
     const result = await session.endpoint.request(session, method, params, {
       signal: call,
+      request: call,
       parent: trace,
       paramsText,
       onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),

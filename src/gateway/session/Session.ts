@@ -231,8 +231,9 @@ export class Session implements Downstream {
     if (this.#stream?.offer(this.#limits.frames.of(method, params)) !== true) this.dropped++;
   }
 
-  tell(method: string, params: unknown): void {
-    if (!this.#send({ method, params })) this.dropped++;
+  tell(method: string, params: unknown, server?: string): void {
+    const calls = server === undefined ? this.#inFlight : this.#inFlight.filter((each) => each.server === server);
+    if (!this.#send({ method, params }, calls)) this.dropped++;
   }
 
   /** Whether the client can be asked this. */
@@ -285,13 +286,12 @@ export class Session implements Downstream {
     for (const call of [...this.#inFlight]) call.abort(reason);
   }
 
-  /** Ahead of the answer to the only call in flight, else down the stream, else ahead of the newest that takes events. */
-  #send(message: Told): boolean {
-    const [oldest] = this.#inFlight;
-    if (this.#inFlight.length === 1 && oldest?.reply.offer(message) === true) return true;
+  /** Ahead of the answer to the only one of these calls, else down the stream, else ahead of the newest that takes events. */
+  #send(message: Told, calls: readonly SessionCall[] = this.#inFlight): boolean {
+    const [oldest] = calls;
+    if (calls.length === 1 && oldest?.reply.offer(message) === true) return true;
     if (this.#stream?.offer(toldText(message)) === true) return true;
-    for (const { reply } of [...this.#inFlight].reverse()) if (reply.offer(message)) return true;
-    return false;
+    return [...calls].reverse().some(({ reply }) => reply.offer(message));
   }
 
   #find(id: string): SessionCall | undefined {

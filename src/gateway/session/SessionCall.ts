@@ -5,10 +5,13 @@ import type { Reply } from './Reply.js';
 export class SessionCall extends Cancellation {
   readonly id: string;
   readonly reply: Reply;
+  /** Where calls go to several servers: which one this one goes to, once that is known. */
+  server: string | undefined;
 
   constructor(id: string, reply: Reply) {
     super();
     this.id = id;
     this.reply = reply;
+    this.server = undefined;
   }
 }

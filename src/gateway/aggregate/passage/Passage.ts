@@ -39,6 +39,7 @@ export class Passage {
       made = taskId;
     };
     const crossing: Crossing = { ...to, onTask };
+    if (call.request !== undefined) call.request.server = server;
     await levels.tell(server, session, call.signal);
     const changing = changed(given.params, given, { params: own, meta: this.#taskOf(given.params) });
     const { params, paramsText } = changing instanceof Promise ? await changing : changing;
