@@ -1,10 +1,22 @@
-import { describe, expect, test } from 'vitest';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { describe, expect, test, vi } from 'vitest';
 import { Fleet, fullestWindow, sleep, systemUs, useOf } from '../support/fleet.js';
 import { HAVE_REDIS, TestRedis } from '../support/redis.js';
+
+// Four processes start here, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const WINDOW_MS = 1_000;
 const MAX = 100;
 const SKEW_MS = 200;
+
+/** How late this machine runs what is due: a hundredth of all timers is later, in ms. */
+const LOOK_MS = 10;
+const lateness = monitorEventLoopDelay({ resolution: LOOK_MS });
+const lateMs = (): number => Math.max(0, lateness.percentile(99) / 1e6 - LOOK_MS);
+
+/** Of each window a tenth may be lost, and what four turns of processes take: the timer, the script, its answer, the caller. */
+const fairLossMs = (): number => WINDOW_MS / 9 + 4 * lateMs();
 
 describe.skipIf(!HAVE_REDIS)('a fleet of four processes on one real Redis', () => {
   test('never exceeds the limit in any window, uses nine tenths of it, and inherits the share of one that is killed', async () => {
@@ -21,13 +33,12 @@ describe.skipIf(!HAVE_REDIS)('a fleet of four processes on one real Redis', () =
       (callers, i) => ({ callers, ioredis: i % 2 === 0 ? 'ioredis' : 'ioredis6' }) as const,
     );
     await fleet.start(members.map((each) => ({ ...each, port: redis.port, limiter })));
-    const use = (fromUs: number, toUs: number): number =>
-      useOf(
-        fleet.grants.filter((each) => each >= fromUs && each < toUs),
-        MAX,
-        WINDOW_MS * 1_000,
-      );
+    const lostMs = (fromUs: number, toUs: number): number => {
+      const grants = fleet.grants.filter((each) => each >= fromUs && each < toUs);
+      return WINDOW_MS / useOf(grants, MAX, WINDOW_MS * 1_000) - WINDOW_MS;
+    };
 
+    lateness.enable();
     const startUs = systemUs();
     fleet.go();
     await sleep(2.5 * WINDOW_MS);
@@ -39,11 +50,12 @@ describe.skipIf(!HAVE_REDIS)('a fleet of four processes on one real Redis', () =
     const inheritedUs = systemUs() + (1.1 * WINDOW_MS + SKEW_MS + WINDOW_MS) * 1_000;
     await sleep((inheritedUs - systemUs()) / 1_000 + 2 * WINDOW_MS);
     const endUs = systemUs();
+    lateness.disable();
     await fleet.stop();
 
     expect(fleet.lost).toEqual([]);
     expect(fullestWindow(fleet.grants, WINDOW_MS * 1_000)).toBeLessThanOrEqual(MAX);
-    expect(use(startUs, beforeUs)).toBeGreaterThanOrEqual(0.9);
-    expect(use(inheritedUs, endUs)).toBeGreaterThanOrEqual(0.9);
+    expect(lostMs(startUs, beforeUs)).toBeLessThanOrEqual(fairLossMs());
+    expect(lostMs(inheritedUs, endUs)).toBeLessThanOrEqual(fairLossMs());
   });
 });

@@ -252,7 +252,9 @@ test('prefix styles: a dot, and none for what the rules of one server alone name
   expect(await said(desk, 'a__y')).toMatch(/unknown tool/);
 });
 
-test('names are the same over 100 shuffled starts with servers missing, are what MCP allows, and never two of one', async () => {
+test('names are the same over 34 shuffled starts in each style with servers missing, are what MCP allows, and never two of one', {
+  timeout: 60_000,
+}, async () => {
   const all = {
     files: serverOf(tool('read'), tool('a__b'), tool('名前')),
     files_: serverOf(tool('read')),
@@ -262,16 +264,23 @@ test('names are the same over 100 shuffled starts with servers missing, are what
     my_server: serverOf(tool('read')),
   };
   const rules: Curation['servers'] = { files: { allow: ['read', '*'] }, 'my server': { rename: { find: 'seek' } } };
-  for (const prefix of ['server__tool', 'server.tool', 'none'] as const) {
-    const seen = new Map<string, string>();
-    for (let start = 0; start < 34; start++) {
-      const rank = (name: string) => createHash('sha256').update(`${start}${name}`).digest('hex');
-      const names = Object.keys(all).sort((a, b) => rank(a).localeCompare(rank(b)));
-      const some = names.slice(0, 1 + (start % names.length)) as (keyof typeof all)[];
-      const pool = new FakePool(Object.fromEntries(some.map((name) => [name, all[name]])));
-      const gateway = new Gateway({ pool, port: 0, curation: { prefix, servers: rules } });
-      const { url } = await gateway.listen();
-      const desk = await client(`${url}/mcp`);
+  const styles = (['server__tool', 'server.tool', 'none'] as const).map((prefix) => ({
+    curation: { prefix, servers: rules },
+    seen: new Map<string, string>(),
+  }));
+  for (let start = 0; start < 34; start++) {
+    const rank = (name: string) => createHash('sha256').update(`${start}${name}`).digest('hex');
+    const names = Object.keys(all).sort((a, b) => rank(a).localeCompare(rank(b)));
+    const some = names.slice(0, 1 + (start % names.length)) as (keyof typeof all)[];
+    const pool = new FakePool(Object.fromEntries(some.map((name) => [name, all[name]])));
+    // The first of them from the start, the others by a change.
+    const turns = styles.map((_, i) => styles[(start + i) % styles.length] as (typeof styles)[number]);
+    const [first] = turns as [(typeof styles)[number]];
+    const gateway = new Gateway({ pool, port: 0, curation: first.curation });
+    const { url } = await gateway.listen();
+    const desk = await client(`${url}/mcp`);
+    for (const { curation, seen } of turns) {
+      if (seen !== first.seen) gateway.curate(curation);
       for (const { name } of await toolsOf(desk)) {
         expect(name).toMatch(/^[A-Za-z0-9_.-]{1,128}$/);
         if (seen.has(name) && start % 10 > 0) continue;
@@ -281,8 +290,10 @@ test('names are the same over 100 shuffled starts with servers missing, are what
         expect(seen.get(name) ?? whose).toBe(whose);
         seen.set(name, whose);
       }
-      await gateway.close();
     }
+    await gateway.close();
+  }
+  for (const { seen } of styles) {
     expect(new Set(seen.values()).size).toBe(seen.size);
     expect(seen.size).toBe(10);
   }
