@@ -6,7 +6,7 @@ import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { FakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { RawClient } from '../support/httpClient.js';
+import { exchange, RawClient } from '../support/httpClient.js';
 
 test('a thousand newcomers who wait for one server cost one look at it, and each has room made', async () => {
   const clock = new FakeClock();
@@ -70,3 +70,46 @@ test.each([
     }
   },
 );
+
+test('at /mcp a bound server that others wait for in vain is passed over at once; what it has follows', async () => {
+  const upstream = closeAfter(new FakeServer({ era: 'legacy', tools: { echo: {} } }));
+  const { url } = await upstream.listen();
+  const pool = closeAfter(new UnifiedPool({ ledger: false, maxConnections: 1 }));
+  pool.addServer({ name: 'full', transport: 'http', url, sharing: 'bound' });
+  pool.addServer({ name: 'well', transport: 'http', url });
+  const clock = new FakeClock();
+  const gateway = closeAfter(new Gateway({ pool, port: 0, clock }));
+  const front = (await gateway.listen()).url;
+  // It is answered, and kept: it makes no room.
+  const kept = new RawClient(`${front}/servers/full/mcp`);
+  await kept.initialize();
+  const end = (client: RawClient) => exchange(client.url, { method: 'DELETE', headers: client.headers });
+  const first = new RawClient(`${front}/mcp`);
+  const waiting = first.initialize();
+  await expect.poll(() => pool.stats('full').queued).toBe(1);
+  await clock.advance(250);
+  const second = new RawClient(`${front}/mcp`);
+  const soon = async <T>(answer: Promise<T>): Promise<T> => {
+    let settled = false;
+    void answer.finally(() => {
+      settled = true;
+    });
+    await expect.poll(() => clock.advance(1).then(() => settled)).toBe(true);
+    return answer;
+  };
+  const toolsOf = async (client: RawClient): Promise<unknown> => {
+    const { result } = await soon(client.call('tools/list'));
+    return (result?.['tools'] as { name: string }[] | undefined)?.map(({ name }) => name);
+  };
+  await soon(second.initialize());
+  expect(await toolsOf(second)).toEqual(['well__echo']);
+  // Of the 2 s that it waits for others.
+  expect(clock.now()).toBeLessThan(1_500);
+  const stream = await second.listen();
+  await end(kept);
+  await waiting;
+  await end(first);
+  expect(await stream.has(1)).toEqual([{ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }]);
+  expect(await toolsOf(second)).toEqual(['full__echo', 'well__echo']);
+  await stream.stop();
+});

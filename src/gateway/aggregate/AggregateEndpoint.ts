@@ -210,6 +210,7 @@ export class AggregateEndpoint implements BareEndpoint {
     let pending = true;
     const late = (): Error => new RequestTimeoutError(server, 'initialize', listTimeoutMs);
     const bounds = { clock, timeoutMs: listTimeoutMs, signal: session.signal, late };
+    const waitMs = callers.isShutOut(server, session) ? 0 : serverWaitMs;
     const info = withDeadline(bounds, (bounded) => callers.info(server, session, bounded)).then(
       (told) => {
         this.#followers.follow(server, session);
@@ -221,7 +222,7 @@ export class AggregateEndpoint implements BareEndpoint {
         return undefined;
       },
     );
-    const told = await within(info, { clock, timeoutMs: serverWaitMs, signal }).catch(() => undefined);
+    const told = await within(info, { clock, timeoutMs: waitMs, signal }).catch(() => undefined);
     return { server, info: told, pending: pending && told === undefined };
   }
 

@@ -110,7 +110,8 @@ export class Catalog<K extends ListKind> {
 
   /** What all servers offer `session`, for one who asks for their lists. */
   lists(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
-    return this.#within(session, () => this.#options.serverWaitMs);
+    const { callers, serverWaitMs } = this.#options;
+    return this.#within(session, (server) => (callers.isShutOut(server, session) ? 0 : serverWaitMs));
   }
 
   /** The same for what one server says, which no other is to hold up: each is waited for that long once. */

@@ -119,13 +119,17 @@ export class Callers {
     }
   }
 
-  async #info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
-    try {
-      return await infoOf(this.#pool, server, this.of(server, session), signal);
-    } catch (error) {
+  /** Whether the session has no connection of a server's, and others wait for one in vain: nothing is to wait for it. */
+  isShutOut(server: string, session: Downstream): boolean {
+    return this.#rooms.isFull(server) && this.#pool.info(server, this.of(server, session)) === undefined;
+  }
+
+  #info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
+    const ask = (): Promise<ServerInfo> => infoOf(this.#pool, server, this.of(server, session), signal);
+    return ask().catch((error: unknown) => {
       if (!this.#table.failed(server, session, error)) throw error;
-      return infoOf(this.#pool, server, this.of(server, session), signal);
-    }
+      return ask();
+    });
   }
 
   /** Whom the pool is to know the session as, once it is known which eras the server speaks. */
@@ -147,9 +151,8 @@ export class Callers {
     if (session.era === 'legacy') {
       if (era !== 'modern') {
         const send = () => this.#sender.send(server, session, method, params, call);
-        return session.logLevel === undefined
-          ? send()
-          : this.#leveled(server, session, session.logLevel, call).then(send);
+        const { logLevel } = session;
+        return logLevel === undefined ? send() : this.#leveled(server, session, logLevel, call).then(send);
       }
       if (method === 'logging/setLevel') return Promise.resolve({});
       const send: Send = (own, options) => this.#sender.send(server, session, method, own, whole(options));
@@ -272,8 +275,7 @@ export class Callers {
     const owner = session.origin ?? callerOrigin(this.base);
     for (const [server, caller] of this.#table.callersOf(session)) {
       if (caller === undefined || !this.isBound(server) || this.#pool.info(server, caller) === undefined) continue;
-      const options = { caller, signal: session.signal };
-      const tell = (): Promise<void> => this.#pool.notify(server, method, params, options);
+      const tell = (): Promise<void> => this.#pool.notify(server, method, params, { caller, signal: session.signal });
       this.#notices.send(session, owner, method, params, server, tell);
     }
   }

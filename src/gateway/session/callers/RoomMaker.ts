@@ -13,6 +13,8 @@ const ROOM_MS = 250;
 interface Room<U> {
   readonly waiting: Set<U>;
   timer: Timer;
+  /** At the last look there was none to be had. */
+  full: boolean;
 }
 
 export interface RoomMakerOptions<U> {
@@ -37,7 +39,7 @@ export class RoomMaker<U> {
 
   /** A newcomer waits until this is disposed; `uses` are those that may make room for it. */
   wait(server: string, uses: U): Disposable {
-    const room = this.#rooms.get(server) ?? { waiting: new Set<U>(), timer: this.#later(server) };
+    const room = this.#rooms.get(server) ?? { waiting: new Set<U>(), timer: this.#later(server), full: false };
     this.#rooms.set(server, room);
     room.waiting.add(uses);
     return {
@@ -50,14 +52,18 @@ export class RoomMaker<U> {
     };
   }
 
+  /** Whether newcomers wait in vain: who comes now had better not wait. */
+  isFull(server: string): boolean {
+    return this.#rooms.get(server)?.full === true;
+  }
+
   #later(server: string): Timer {
     const { clock, isFull, makeRoom } = this.#options;
     return clock.setTimer(() => {
       const room = this.#rooms.get(server);
       if (room === undefined) return;
       room.timer = this.#later(server);
-      if (!isFull(server)) return;
-      for (const uses of [...room.waiting]) if (!makeRoom(uses)) return;
+      room.full = isFull(server) && ![...room.waiting].every(makeRoom);
     }, ROOM_MS);
   }
 }
