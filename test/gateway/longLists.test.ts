@@ -2,6 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { Curator } from '../../src/gateway/curation/Curator.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { countTurns } from '../support/countTurns.js';
@@ -39,10 +40,10 @@ async function server(): Promise<RawServer> {
   });
 }
 
-async function open(servers: readonly RawServer[]): Promise<RawClient> {
+async function open(servers: readonly RawServer[], options: Partial<GatewayOptions> = {}): Promise<RawClient> {
   const pool = closeAfter(new HTTPClientPool());
   for (const [i, each] of servers.entries()) pool.addServer({ name: `s${i}`, transport: 'http', url: each.url });
-  const gateway = closeAfter(new Gateway({ pool, port: 0, pageItems: PAGE }));
+  const gateway = closeAfter(new Gateway({ pool, port: 0, pageItems: PAGE, ...options }));
   const client = new RawClient(`${(await gateway.listen()).url}/mcp`);
   await client.initialize('2025-06-18');
   return client;
@@ -62,6 +63,37 @@ test('of a long list the items of the page asked for are made, and no others', a
   expect(made).toHaveBeenCalledTimes(PAGE);
   // Of each of three URIs of a tool, of a resource and of a template, in two tables at most.
   expect(asked.mock.calls.length).toBeLessThanOrEqual(PAGE * 10);
+});
+
+test('of a long list the tool that is described is made, and no other', async () => {
+  const client = await open([await server()], { curation: { expose: 'search' } });
+  const describe = () => client.call('tools/call', { name: 'describe_tool', arguments: { name: 's0__t600' } });
+  await expect.poll(async () => JSON.stringify(await describe())).toContain('ui://600');
+  const made = vi.spyOn(Curator.prototype, 'tool');
+  await describe();
+  expect(made).toHaveBeenCalledTimes(1);
+});
+
+test('which tools of a long list a user may see is found out once', async () => {
+  let looked = 0;
+  const rule = {
+    servers: ['*'],
+    get deny(): string[] {
+      looked++;
+      return ['t7'];
+    },
+  };
+  const client = await open([await server()], {
+    scopes: { some: rule },
+    authenticate: async () => ({ principal: 'ann', scopes: ['some'] }),
+  });
+  const names = async () =>
+    ((await pageOf(client, 'tools/list'))['tools'] as { name: string }[]).map(({ name }) => name);
+  await expect.poll(async () => (await names()).length).toBe(PAGE);
+  looked = 0;
+  const listed = await names();
+  expect(listed.slice(5, 8)).toEqual(['s0__t5', 's0__t6', 's0__t8']);
+  expect(looked).toBe(0);
 });
 
 test('whose an item is does not depend on which page is asked for first, or where', async () => {

@@ -129,10 +129,10 @@ export class AggregateEndpoint implements BareEndpoint {
     const { params } = asked;
     const args = argumentsOf(params?.['arguments']);
     if (params?.['name'] === 'call_tool') return this.#callTool(session, innerCall(asked), call);
-    const tools = await this.#lists.allTools(session);
+    const tools = await this.#lists.toolsFor(session);
     const [signal, owner] = [call.signal ?? session.signal, ownerOf(session, call)];
-    if (params?.['name'] === 'search_tools') return this.#search.search(tools, args, signal, owner);
-    return this.#search.describe(tools, args['name'], session.era, signal, owner);
+    if (params?.['name'] === 'search_tools') return this.#search.search(tools.all, args, signal, owner);
+    return this.#search.describe(tools.named, args['name'], session.era, signal, owner);
   }
 
   /** What clients see of the tools is another now. */

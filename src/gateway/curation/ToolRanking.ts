@@ -44,22 +44,18 @@ export class ToolRanking {
   readonly #turns = new TurnBudget();
   readonly #one = new FairSemaphore<string>(1);
 
-  /** What is found in the tools, which are made in its turn: what waits for that holds none. */
-  inTurn<T>(
-    owner: string,
-    tools: ToolList,
-    signal: CallSignal,
-    find: (tools: readonly Tool[]) => T | Promise<T>,
-  ): Promise<T> {
+  /** What is found, in the turn of its owner: for what waits for that, nothing is made. */
+  inTurn<T>(owner: string, signal: CallSignal, find: () => T | Promise<T>): Promise<T> {
     return this.#one.run(owner, async () => {
       signal.throwIfAborted();
-      return find(await tools());
+      return find();
     });
   }
 
   /** The tools that have to do with the query, the best first; equal ones in the order of the list. All where it is empty. */
   best(list: ToolList, query: string, signal: CallSignal, owner = ''): Promise<readonly Tool[]> {
-    return this.inTurn(owner, list, signal, async (tools) => {
+    return this.inTurn(owner, signal, async () => {
+      const tools = await list();
       if (query.trim() === '') return tools;
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);
       const hits = await this.#hits(tools, terms, signal);

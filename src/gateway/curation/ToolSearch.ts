@@ -79,12 +79,19 @@ export class ToolSearch {
   readonly #described = { legacy: new WeakMap<Tool, WeakRef<Buffer>>(), modern: new WeakMap<Tool, WeakRef<Buffer>>() };
 
   /** Answers `describe_tool`, as JSON, in its turn, too: those who ask for the same tool at a time share the bytes. @throws Refusal */
-  describe(tools: ToolList, name: unknown, era: Era, signal: CallSignal, owner = ''): Promise<Buffer> {
-    return this.#ranking.inTurn(owner, tools, signal, (all) => {
-      const tool = all.find((each) => each.name === name);
+  describe(
+    find: (name: unknown) => Tool | undefined,
+    name: unknown,
+    era: Era,
+    signal: CallSignal,
+    owner = '',
+  ): Promise<Buffer> {
+    const answer = (): Buffer => {
+      const tool = find(name);
       if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${nameText(name)}`);
-      return this.#described[era].get(tool)?.deref() ?? inTurnOrNow(() => this.#write(tool, era));
-    });
+      return this.#described[era].get(tool)?.deref() ?? this.#write(tool, era);
+    };
+    return this.#ranking.inTurn(owner, signal, () => inTurnOrNow(answer));
   }
 
   #write(tool: Tool, era: Era): Buffer {

@@ -119,18 +119,24 @@ export class Lists {
     return { tools, ...(session.era === 'modern' ? { resultType: 'complete', ttlMs: 0, cacheScope: 'private' } : {}) };
   }
 
-  /** Makes every tool as `session` sees it, once it is called. */
-  async allTools(session: Downstream): Promise<() => Promise<ListItems['tools'][]>> {
+  /** Makes tools as `session` sees them, once they are asked for: all, or the one of a name. */
+  async toolsFor(session: Downstream) {
     const lists = await this.#toolLists(session);
-    return async () => {
-      const entries = this.tools.of(lists);
-      const tools: ListItems['tools'][] = [];
-      await inSlices(() => {
-        const entry = entries[tools.length];
-        if (entry !== undefined) tools.push(this.#tool(entry, lists, session));
-        return entry === undefined;
-      });
-      return tools;
+    return {
+      all: async (): Promise<readonly ListItems['tools'][]> => {
+        const entries = this.tools.of(lists);
+        const tools: ListItems['tools'][] = [];
+        await inSlices(() => {
+          const entry = entries[tools.length];
+          if (entry !== undefined) tools.push(this.#tool(entry, lists, session));
+          return entry === undefined;
+        });
+        return tools;
+      },
+      named: (name: unknown): ListItems['tools'] | undefined => {
+        const entry = this.tools.of(lists).find(({ key }) => key === name);
+        return entry && this.#tool(entry, lists, session);
+      },
     };
   }
 

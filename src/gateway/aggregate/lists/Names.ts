@@ -61,12 +61,7 @@ export class Names<K extends 'tools' | 'prompts'> {
   /** Every item that clients see, as its server has it; its key is its exposed name. `shown` is for those of a page. */
   of(lists: readonly ServerList<ListItems[K]>[]): readonly Entry<ListItems[K]>[] {
     const curator = this.#curator();
-    const all = lists.map(({ server, items }) => {
-      const { entries } = this.#exposed(curator, server, items);
-      if (this.#kind !== 'tools' || this.#access === undefined) return entries;
-      return entries.filter(({ item }) => this.#access?.shows(server, item.name));
-    });
-    return joined(all);
+    return joined(lists.map(({ server, items }) => this.#exposed(curator, server, items).entries));
   }
 
   /** An item as clients see it. */
@@ -79,10 +74,12 @@ export class Names<K extends 'tools' | 'prompts'> {
     if (known?.curator === curator && known.server === server) return known;
     const entries: Entry<ListItems[K]>[] = [];
     const places = new Map<string, number>();
+    const access = this.#kind === 'tools' ? this.#access : undefined;
     for (const [index, item] of items.entries()) {
       const key = this.#nameOf(curator, server, item.name);
       if (key === undefined) continue;
-      entries.push({ server, key, item });
+      // One that is not the user's is refused by name, where it is called.
+      if (access === undefined || access.shows(server, item.name)) entries.push({ server, key, item });
       // Of equal ones the first is meant.
       if (!places.has(key)) places.set(key, index);
     }
