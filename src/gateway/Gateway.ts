@@ -169,10 +169,13 @@ export class Gateway implements Closeable, AsyncDisposable {
     return { ...this.stats, refusing: this.#inFlight.refusing, servers: this.#pool.servers() };
   }
 
-  /** Starts to listen; every call gives the same promise. Rejects with the system's error, such as `EADDRINUSE`. */
+  /** Starts to listen; every call gives the same promise, unless that failed. Rejects with the system's error, such as `EADDRINUSE`. */
   listen(): Promise<GatewayAddress> {
     if (this.#scope.closing) return Promise.reject(new ClosedError('Gateway'));
-    this.#listening ??= this.#scope.track(this.#listen());
+    this.#listening ??= this.#scope.track(this.#listen()).catch((error: unknown) => {
+      this.#listening = undefined;
+      throw error;
+    });
     return this.#listening;
   }
 
@@ -192,9 +195,7 @@ export class Gateway implements Closeable, AsyncDisposable {
    */
   readonly fetch = (request: Request, context: FetchContext = {}): Promise<Response> => {
     this.#tick(true);
-    return fetchOnce(request, context, (incoming, response) =>
-      this.#front.handle(incoming, response, { mounted: true }),
-    );
+    return fetchOnce(request, context, (own, response) => this.#front.handle(own, response, { mounted: true }));
   };
 
   /**

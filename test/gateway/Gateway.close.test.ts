@@ -80,9 +80,15 @@ test('a gateway that never listened closes, and one that is just about to listen
   expect(await listening).toBeInstanceOf(ClosedError);
 });
 
-test('a port that is taken rejects the start with what the system says', async () => {
-  const other = new Gateway({ pool, port: Number(new URL(url).port) });
+test('a port that is taken rejects the start with what the system says, and once it is free the gateway starts', async () => {
+  const port = Number(new URL(url).port);
+  const other = new Gateway({ pool, port });
   await expect(other.listen()).rejects.toMatchObject({ code: 'EADDRINUSE' });
+  await gateway.close();
+  const listening = other.listen();
+  expect(other.listen()).toBe(listening);
+  expect(await listening).toMatchObject({ port });
+  await new RawClient(url).initialize();
   await other.close();
 });
 
