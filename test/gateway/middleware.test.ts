@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
+import type { CallChanges, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import { Inbound } from '../../src/connection/calls/throughChain.js';
 import { keepText, textOf } from '../../src/connection/channel/codec/exactText.js';
@@ -8,6 +8,8 @@ import { Gateway } from '../../src/gateway/Gateway.js';
 import { approve } from '../../src/middleware/ready/approve.js';
 import { cache } from '../../src/middleware/ready/cache.js';
 import { coalesce } from '../../src/middleware/ready/coalesce.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import { FakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
@@ -91,6 +93,27 @@ test('middleware is told from where a client without a user asks, in both eras',
   await legacy.call('tools/list');
   expect((await exchange(`${url}/mcp`, { headers: MODERN, body: JSON.stringify(LIST) })).status).toBe(200);
   expect(origins).toEqual(['127.0.0.1', '127.0.0.1']);
+});
+
+test.each(['/servers/a/mcp', '/mcp'])('times that middleware gives bound what goes to a server: %s', async (path) => {
+  const upstream = closeAfter(new FakeServer({ era: 'legacy', tools: { one: { serviceMs: 600_000 } } }));
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  pool.addServer({ name: 'a', transport: 'http', url: (await upstream.listen()).url });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  let changes: CallChanges = {};
+  gateway.use((call, next) => (call.method === 'tools/call' ? next(changes) : next()));
+  const client = new RawClient((await gateway.listen()).url + path);
+  await client.initialize();
+  const failed = async (given: CallChanges): Promise<unknown> => {
+    changes = given;
+    const { error } = await client.call('tools/call', { name: path === '/mcp' ? 'a__one' : 'one', arguments: {} });
+    return error?.['data'];
+  };
+  expect(await failed({ timeoutMs: 20 })).toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
+  expect(await failed({ deadlineMs: 20 })).toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
+  for (const bad of [{ timeoutMs: -5 }, { deadlineMs: Number.NaN }]) {
+    expect(await failed(bad)).toMatchObject({ code: 'ERR_OPTION' });
+  }
 });
 
 test('where three tools stand for all, middleware sees the tool that is called, and no call gets past it', async () => {

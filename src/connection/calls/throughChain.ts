@@ -21,7 +21,7 @@ export type ChainedOptions = {
   readonly [K in 'signal' | 'paramsText' | 'timeoutMs' | 'onProgress' | 'onNotification' | 'onRequest']?:
     | CallOptions[K]
     | undefined;
-} & { readonly deadlineMs?: number };
+} & { readonly deadlineMs?: number | undefined };
 
 /** What calls pass through. */
 export interface ChainParts {

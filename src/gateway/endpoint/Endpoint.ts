@@ -19,7 +19,16 @@ type OrUndefined<T, K extends keyof T> = { readonly [N in K]?: T[N] | undefined 
 export interface CallOptions
   extends OrUndefined<
     RequestOptions,
-    'onLarge' | 'onProgress' | 'onNotification' | 'onRequest' | 'paramsText' | 'client' | 'toolDefinition' | 'parent'
+    | 'onLarge'
+    | 'onProgress'
+    | 'onNotification'
+    | 'onRequest'
+    | 'paramsText'
+    | 'client'
+    | 'toolDefinition'
+    | 'parent'
+    | 'timeoutMs'
+    | 'deadlineMs'
   > {
   /** Ends it. */
   readonly signal?: CallSignal | undefined;
