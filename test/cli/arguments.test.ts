@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { configFile, run } from '../support/cli.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { commandHost } from '../support/commandHost.js';
 import { fixture } from '../support/servers.js';
 import { tempFolder } from '../support/tempFolder.js';
 
@@ -14,6 +15,8 @@ vi.setConfig({ testTimeout: 60_000 });
 const LONG = 'x'.repeat(100_000);
 const SECRET = 's3cret';
 const echo = () => configFile({ s: { command: process.execPath, args: [fixture('echo-server.mjs')] } });
+
+const say = commandHost();
 
 test.each<[string, readonly string[], RegExp]>([
   [
@@ -65,7 +68,8 @@ test.each<[string, readonly string[], RegExp]>([
     /argument 'NaN' is invalid\. Expected a whole number from 1 to 86400000\./,
   ],
 ])('%s is told in one line, bounded and without secrets', async (_, args, says) => {
-  const { code, stdout, stderr } = await run(...args);
+  // `call` ends its process by itself.
+  const { code, stdout, stderr } = await (args[0] === 'call' ? run(...args) : say(args));
   expect([code, stdout]).toEqual([1, '']);
   expect(stderr).toMatch(says);
   expect(stderr.length).toBeLessThan(4_500);
@@ -98,7 +102,17 @@ test.each([
   ['ranges', '{"text":"{{random:9:1}}"}', /random:9:1\}\}", expected two whole numbers, the smaller one first/],
   ['nesting', `{"text":${'['.repeat(50_000)}${']'.repeat(50_000)}}`, /option --args: .*nested too deep/],
 ])('`bench --args` whose %s have no bounds is refused', async (_, args, says) => {
-  const { code, stderr } = await run('bench', 'reference', '-d', '50ms', '--warmup', '0ms', '--quiet', '--args', args);
+  const { code, stderr } = await say([
+    'bench',
+    'reference',
+    '-d',
+    '50ms',
+    '--warmup',
+    '0ms',
+    '--quiet',
+    '--args',
+    args,
+  ]);
   expect(stderr).toMatch(says);
   expect(code).toBe(1);
 });

@@ -5,6 +5,7 @@ import { expect, test } from 'vitest';
 import type { BenchReport } from '../../src/bench/report/results.js';
 import { splitCommand } from '../../src/bench/target/TargetSpec.js';
 import { shownCommand } from '../../src/cli/bench/shownCommand.js';
+import { type CommandRun, commandHost } from '../support/commandHost.js';
 import { EVERYTHING } from '../support/everything.js';
 import { freePort } from '../support/httpServers.js';
 import { tempFolder } from '../support/tempFolder.js';
@@ -14,21 +15,11 @@ const MAIN = join(ROOT, 'dist/cli/main.js');
 const SERVER = `"${process.execPath}" "${join(ROOT, 'test/fixtures/timed-server.mjs')}"`;
 const FAILING = `"${process.execPath}" -e "console.error('Error: no key'); process.exit(7)"`;
 
-interface Run {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
+const say = commandHost();
 
-function run(
-  args: readonly string[],
-  options: { readonly interrupt?: boolean; readonly cwd?: string } = {},
-): Promise<Run> {
+function run(args: readonly string[], options: { readonly interrupt?: boolean } = {}): Promise<CommandRun> {
   return new Promise((done) => {
-    const child = spawn(process.execPath, [MAIN, ...args], {
-      cwd: options.cwd ?? ROOT,
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
+    const child = spawn(process.execPath, [MAIN, ...args], { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] });
     let [stdout, stderr] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
       stdout += chunk;
@@ -74,7 +65,7 @@ test.each([
   [[`${SERVER} none`, '--html', '/nowhere/report.html'], /option html: got "\/nowhere\/report\.html"/],
   [[], /a URL, a server of --config, or a command line/],
 ])('bad input %j is one line before any load, exit 1', async (args, line) => {
-  const { code, stdout, stderr } = await run(['bench', ...args, ...SHORT]);
+  const { code, stdout, stderr } = await say(['bench', ...args, ...SHORT]);
   expect(stderr).toMatch(line);
   expect(stderr.trim().split('\n')).toHaveLength(1);
   expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
@@ -98,10 +89,10 @@ test('reports and errors of bench, and fault, show no secret of a URL or of the 
   const plan = join(folder, 'plan.json');
   writeFileSync(plan, '{}');
   const outputs = await Promise.all([
-    run(['bench', url, ...SHORT]),
-    run(['bench', withUser, '-H', 'Authorization: Bearer SECRET', ...SHORT]),
-    run(['bench', '--direct', SERVER, '--via', url, '--via-start', `${FAILING} --api-key SECRET`, ...SHORT]),
-    run(['bench', `${SERVER} none --api-key SECRET`, '-c', '1', '--json', json, '--markdown', ...SHORT]),
+    say(['bench', url, ...SHORT]),
+    say(['bench', withUser, '-H', 'Authorization: Bearer SECRET', ...SHORT]),
+    say(['bench', '--direct', SERVER, '--via', url, '--via-start', `${FAILING} --api-key SECRET`, ...SHORT]),
+    say(['bench', `${SERVER} none --api-key SECRET`, '-c', '1', '--json', json, '--markdown', ...SHORT]),
     run(['fault', '--plan', plan, '--upstream', withUser, '--', process.execPath]),
     run(['fault', '--plan', plan, '--upstream', withUser.replace('http', 'ftp')]),
   ]);
@@ -202,7 +193,7 @@ test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (
     // A search that begins near the knee has fewer steps.
     if (started.includes('--find-max')) shorten(started, '--rate', () => '4000');
     shorten(started, '-c', (loads) => loads.split(',').at(-1) ?? loads);
-    const { code, stdout, stderr } = await run([...started, '--warmup', '50ms', '--quiet'], { cwd });
+    const { code, stdout, stderr } = await say([...started, '--warmup', '50ms', '--quiet'], cwd);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(stdout).toMatch(/Load and latency/);
