@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import type { Plugin } from 'vite';
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
@@ -62,12 +62,11 @@ class LongSpread extends BaseSequencer {
 const built: Plugin = {
   name: 'built modules',
   enforce: 'pre',
-  async resolveId(source, importer) {
+  resolveId(source, importer) {
     if (process.env['POOLKIT_BUILT'] !== '1' || importer === undefined || !source.startsWith('.')) return;
-    const found = await this.resolve(source, importer, { skipSelf: true });
-    const path = relative(SOURCES, found?.id ?? '');
-    const file = join(MODULES, path.replace(/\.ts$/, '.js'));
-    return path.startsWith('..') || !existsSync(file) ? found : { id: file, external: true };
+    const path = relative(SOURCES, resolve(dirname(importer), source));
+    const file = join(MODULES, path);
+    return path.startsWith('..') || !existsSync(file) ? undefined : { id: file, external: true };
   },
 };
 
