@@ -8,7 +8,7 @@ import type { GracePeriod } from '../../core/close/GracePeriod.js';
 import { ClosedError, type PoolkitError } from '../../core/errors.js';
 import { Emitter, type Listener } from '../../core/events.js';
 import { listenerErrors } from '../../core/limitedLogger.js';
-import { checkOptions } from '../../core/options.js';
+import { checkNames, checkOptions } from '../../core/options.js';
 import { Sweeper } from '../../core/time/Sweeper.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
@@ -38,6 +38,7 @@ import { withSignal } from './callOptions.js';
 import { SELF, traceRefusal } from './calls/trace.js';
 import type { PoolContext } from './context.js';
 import { type PoolOptions, resolvePoolOptions } from './options.js';
+import { FILTER_NAMES } from './partitions/subscriptionFilter.js';
 import { type AnyServer, ServerTable } from './ServerTable.js';
 
 type SubscribeOptions = Parameters<McpPool['subscribe']>[2];
@@ -231,6 +232,7 @@ export abstract class ServerPool implements McpPool {
 
   async subscribe(name: string, filter: SubscriptionFilter, options: SubscribeOptions): Promise<Subscription> {
     this.#scope.assertOpen();
+    checkNames('subscribe.filter', filter, FILTER_NAMES);
     checkOptions('subscribe', options);
     const onNotification = this.#middleware.listener(name, options.caller, options.onNotification);
     return this.#server(name).subscribe(filter, { ...options, onNotification });

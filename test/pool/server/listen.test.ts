@@ -189,6 +189,16 @@ test('over HTTP the same: a server that would never answer a listen is not waite
   expect(pool.stats('raw').inFlight).toBe(0);
 });
 
+test('a filter with a member that there is none of is refused: nothing would be heard of it', async () => {
+  const pool = httpPool();
+  pool.addServer({ name: 's', transport: 'http', url: 'http://127.0.0.1:9/mcp' });
+  const given = { resourceSubscriptions: ['file:///a'] } as object;
+  await expect(pool.subscribe('s', given, { onNotification: () => undefined })).rejects.toMatchObject({
+    code: 'ERR_OPTION',
+    message: expect.stringContaining('resourceUris'),
+  });
+});
+
 test('a subscriber that leaves before its server has agreed leaves no stream', async () => {
   let opened = 0;
   let streams = 0;

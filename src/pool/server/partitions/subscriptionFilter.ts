@@ -1,6 +1,7 @@
 import type { ServerCapabilities } from '@modelcontextprotocol/client';
 import type { Params } from '../../../connection/protocol/messages.js';
 import { OptionError } from '../../../core/errors.js';
+import type { Names } from '../../../core/options.js';
 import type { SubscriptionFilter } from '../../McpPool.js';
 
 /** That a resource has changed. */
@@ -15,6 +16,13 @@ const KINDS = [
 ] as const;
 
 type Kind = (typeof KINDS)[number][0];
+
+export const FILTER_NAMES: Names<SubscriptionFilter> = {
+  resourceUris: true,
+  toolsListChanged: true,
+  promptsListChanged: true,
+  resourcesListChanged: true,
+};
 
 /** The list changes that a subscriber with this filter hears of. */
 export function methodsOf(filter: SubscriptionFilter): string[] {
