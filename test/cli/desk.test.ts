@@ -150,20 +150,27 @@ test.each<[string, number, (socket: Socket, path: string) => void]>([
     await vi.waitFor(() => expect(asked).toHaveLength(looks));
     await sleep(30);
   }
-  input.end('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}\n');
+  // What only reads is not sent to it again.
+  const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28' };
+  const calls = ['tools/call', 'server/discover'].map((method) =>
+    JSON.stringify({ jsonrpc: '2.0', id: method, method, params: { _meta } }),
+  );
+  input.end(`${calls.join('\n')}\n`);
   await look();
-  await vi.waitFor(() => expect(asked.slice(answers).sort()).toEqual(['/livez', '/mcp']));
+  await vi.waitFor(() => expect(asked.slice(answers).sort()).toEqual(['/livez', '/mcp', '/mcp']));
   await sleep(30);
-  const told = once(output, 'data');
+  let told = '';
+  output.on('data', (text: string) => {
+    told += text;
+  });
   await look();
-  const [text] = await told;
-  expect(JSON.parse(text)).toMatchObject({
-    id: 1,
-    error: {
+  await vi.waitFor(() => expect(told.split('\n')).toHaveLength(3));
+  for (const text of told.trim().split('\n')) {
+    expect(JSON.parse(text).error).toMatchObject({
       message: expect.stringContaining('the gateway does not answer'),
       data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false },
-    },
-  });
+    });
+  }
   await over;
   presence[Symbol.dispose]();
   await new Promise((resolve) => void server.close(resolve));

@@ -44,7 +44,10 @@ function heard(messages: readonly Message[]): Heard {
 }
 
 /** A call of a modern client, which wants to be told `logLevel`. */
-async function modern(url: string, who: string, logLevel?: string, ms = 0): Promise<Heard> {
+const modern = async (url: string, who: string, logLevel?: string, ms = 0): Promise<Heard> =>
+  heard(await modernCall(url, who, logLevel, ms));
+
+async function modernCall(url: string, who: string, logLevel?: string, ms = 0): Promise<readonly Message[]> {
   const name = url.endsWith('/servers/s/mcp') ? 'log' : 's__log';
   const _meta = {
     [`${META}/protocolVersion`]: '2026-07-28',
@@ -66,7 +69,7 @@ async function modern(url: string, who: string, logLevel?: string, ms = 0): Prom
       params: { name, arguments: { who, ms }, _meta },
     }),
   });
-  return heard(messages);
+  return messages;
 }
 
 async function legacy(url: string, level?: string) {
@@ -116,6 +119,12 @@ test('a server that takes no level answers calls all the same, and is asked once
   const { url } = await gateway(stdio('shared', '--refuse'));
   await modern(`${url}/mcp`, 'a', 'error');
   expect((await modern(`${url}/mcp`, 'b', 'error')).told).toEqual(['error']);
+});
+
+test('a call whose server dies of what was asked ahead of it is told that it was not sent', async () => {
+  const { url } = await gateway(stdio('bound', '--mortal'));
+  const [answer] = await modernCall(`${url}/servers/s/mcp`, 'a', 'error');
+  expect(answer?.error?.data).toMatchObject({ code: 'ERR_NOT_SENT', retryable: true });
 });
 
 test('over Streamable HTTP each hears its own call as far as it asked, whatever others had the server log', async () => {

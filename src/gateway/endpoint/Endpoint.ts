@@ -1,5 +1,5 @@
 import type { ClientCapabilities, Implementation, ServerCapabilities, Tool } from '@modelcontextprotocol/client';
-import { PoolkitError } from '../../core/errors.js';
+import { NotSentError, OutcomeUnknownError, PoolkitError, RequestTimeoutError } from '../../core/errors.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
 import type { Caller, McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
@@ -119,6 +119,9 @@ export async function infoOf(
       ...(caller && { caller }),
     });
   } catch (error) {
+    // What it did about a ping is of no account to a caller, whose own call was not sent.
+    if (error instanceof OutcomeUnknownError || error instanceof RequestTimeoutError)
+      throw new NotSentError(server, error.message, error);
     // A server that answers at all has shaken hands, whatever it thinks of a ping.
     if (!(error instanceof PoolkitError) || error.code !== 'ERR_RPC') throw error;
   }

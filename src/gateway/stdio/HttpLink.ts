@@ -39,11 +39,14 @@ export class LinkError extends Error {
   readonly neverSent: boolean;
   /** By the signal of its request, whose reason is the cause. */
   readonly givenUp: boolean;
+  /** By `cut`: the gateway was there, and waited for long enough. */
+  readonly cut: boolean;
 
-  constructor(cause: Error, neverSent: boolean, givenUp = false) {
+  constructor(cause: Error, neverSent: boolean, { givenUp = false, cut = false } = {}) {
     super(cause.message === '' ? String((cause as NodeJS.ErrnoException).code) : cause.message, { cause });
     this.neverSent = neverSent;
     this.givenUp = givenUp;
+    this.cut = cut;
   }
 }
 
@@ -59,6 +62,7 @@ export class HttpLink implements Disposable {
   /** Responses of which nothing is wanted any more. */
   readonly #draining = new Map<IncomingMessage, Promise<void>>();
   #heads = 0;
+  #cutBy: Error | undefined;
 
   constructor(options: HttpLinkOptions) {
     this.#options = options;
@@ -106,8 +110,8 @@ export class HttpLink implements Disposable {
       outgoing.on('error', (error) => {
         // Given up on its way, what may have been read is not taken back.
         if (signal?.aborted === true)
-          reject(connected ? new LinkError(signal.reason as Error, false, true) : signal.reason);
-        else reject(new LinkError(error, !connected));
+          reject(connected ? new LinkError(signal.reason as Error, false, { givenUp: true }) : signal.reason);
+        else reject(new LinkError(error, !connected, { cut: error === this.#cutBy }));
       });
       // Node says nothing else of a connection that ends so: another protocol, which no side asked for.
       outgoing.once('close', () =>
@@ -127,6 +131,7 @@ export class HttpLink implements Disposable {
 
   /** Ends those connections: what waits for an answer there fails. */
   cut(error: Error): void {
+    this.#cutBy = error;
     for (const socket of this.#busy()) {
       // Else its reader would hear of a response that was aborted, and not why.
       this.#answering.get(socket)?.destroy(error);

@@ -223,7 +223,7 @@ export class StdioBridge {
     return send();
   }
 
-  /** Sends again what never left, or only reads; a gateway that is down is brought up first, where that can be done. */
+  /** Sends again what never left, or only reads, but to one that hangs; a gateway that is down is brought up first, where that can be done. */
   async #reach(method: string, send: () => Promise<IncomingMessage>): Promise<IncomingMessage> {
     let told: PoolkitError;
     try {
@@ -236,7 +236,7 @@ export class StdioBridge {
       if (!(error instanceof LinkError)) throw error;
       const { revive } = this.#options;
       told = notReached(error, method);
-      if (!error.neverSent && !isRead(method)) throw told;
+      if (error.cut || (!error.neverSent && !isRead(method))) throw told;
       if (error.givenUp) throw error.cause;
       if (error.neverSent && revive === undefined) throw told;
       if (revive !== undefined) {

@@ -229,6 +229,9 @@ export class ManagedProcess {
     this.#stopping = sequence.run().then(
       () => {
         this.#lastResort[Symbol.dispose]();
+        const { hidden: pids } = this.group;
+        if (pids.length > 0)
+          this.#logger.warn({ server: this.name, pids }, 'processes that may not be looked at may have come from it');
         return releasePipes(this.#child, this.#clock);
       },
       (error: unknown) => {

@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { StillAliveError } from '../../core/errors.js';
 import { bearsToken, TOKEN_VARIABLE } from './environment.js';
 import {
+  isHidden,
   type ProcessRow,
   type ProcessTable,
   readDescendants,
@@ -44,6 +45,7 @@ export class ProcessGroup {
   /** The group's number is free, or belongs to another. */
   #over = false;
   #strayed = false;
+  #hidden: readonly number[] = [];
 
   constructor({ pgid, token, startTime, ownChild }: ProcessGroupOptions) {
     this.#pgid = pgid;
@@ -57,6 +59,14 @@ export class ProcessGroup {
   /** True once a member was found outside the group: only a second look can prove then that none was missed. */
   get strayed(): boolean {
     return this.#strayed;
+  }
+
+  /**
+   * Processes that the last look, which found no member, could not look at: of this user, started since the group was, and without a
+   * parent of their own. They may have come from it; nothing proves it, so they are left alone.
+   */
+  get hidden(): readonly number[] {
+    return this.#hidden;
   }
 
   /** To be called in the turn of the leader's `exit`: from now on its number may pass to strangers. */
@@ -74,7 +84,11 @@ export class ProcessGroup {
     const untilMs = performance.now() + MAX_UNSURE_MS;
     for (let sure = false; ; sure = await table.catchUp()) {
       const members = this.membersIn(table);
-      if (sure || members.length > 0) return members;
+      if (members.length > 0) return members;
+      if (sure) {
+        this.#hidden = this.#hiddenIn(table);
+        return members;
+      }
       if (performance.now() > untilMs)
         throw new StillAliveError(this.#pgid ?? 0, 'unknown', 'what may come from process');
     }
@@ -154,6 +168,16 @@ export class ProcessGroup {
       }
       if (sure && found.length === 0) return;
     }
+  }
+
+  #hiddenIn({ rows }: ProcessTable): number[] {
+    // What loses its parent is given to one of those above.
+    const above = new Set<number>();
+    for (let pid = process.pid === 1 ? 1 : process.ppid; pid > 0 && !above.has(pid); pid = rows.get(pid)?.ppid ?? 0)
+      above.add(pid);
+    return [...rows.values()].flatMap(({ pid, ppid, startTime, alive }) =>
+      alive && above.has(ppid) && pid !== process.pid && startTime >= this.#startTime && isHidden(pid) ? [pid] : [],
+    );
   }
 
   #know(members: readonly ProcessRow[]): void {

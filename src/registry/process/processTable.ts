@@ -18,6 +18,8 @@ const LASTING_MS = 100;
 /** One that ends in this turn looks again for so long after its first look, in ms, waiting this long between two. */
 const MAX_NOW_MS = 250;
 const NOW_PASS_MS = 1;
+/** All threads have the same environment, but for those that end just now: so many are asked. */
+const MAX_THREADS = 8;
 const WAITED_FOR = new Int32Array(new SharedArrayBuffer(4));
 const STAT_BUFFER = Buffer.alloc(4_096);
 
@@ -169,12 +171,23 @@ class ProcTable implements ProcessTable {
   #environmentOf(pid: number): string {
     let environment = this.#environments.get(pid);
     if (environment === undefined) {
-      const read = environmentNow(pid) || (this.#hasProgram(pid) && environmentNow(pid));
+      const read = this.#read(pid) || (this.#hasProgram(pid) && this.#read(pid));
       if (read !== false || this.#isLasting(pid)) this.#unsure.delete(pid);
       environment = `\0${read || ''}`;
       this.#environments.set(pid, environment);
     }
     return environment;
+  }
+
+  /** Empty when it may not be read, too. Of a process whose first thread has ended any other thread tells it. */
+  #read(pid: number): string {
+    const environment = readProcFile(`/proc/${pid}/environ`) ?? '';
+    if (environment !== '' || !/[ZXx]/.test(this.rows.get(pid)?.state ?? '')) return environment;
+    for (const thread of threadsOf(pid).slice(-MAX_THREADS)) {
+      const told = readProcFile(`/proc/${pid}/task/${thread}/environ`);
+      if (told) return told;
+    }
+    return '';
   }
 
   /** Whether a process has been in that state for too long to be in it. */
@@ -193,8 +206,20 @@ class ProcTable implements ProcessTable {
 
 const isListed = (pid: number): boolean => existsSync(`/proc/${pid}`);
 
-/** Empty when it may not be read, too. */
-const environmentNow = (pid: number): string => readProcFile(`/proc/${pid}/environ`) ?? '';
+/** Whether it is of this user and may not be looked at all the same, as `ssh-agent` has it (`PR_SET_DUMPABLE`). */
+export function isHidden(pid: number): boolean {
+  const user = /^Uid:\t(\d+)/m.exec(readProcFile(`/proc/${pid}/status`) ?? '')?.[1];
+  return Number(user) === process.getuid?.() && readProcFile(`/proc/${pid}/environ`) === undefined && isListed(pid);
+}
+
+function threadsOf(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch (error) {
+    if (isUnreadable(error)) return [];
+    throw error;
+  }
+}
 
 /** `proc(5)`. The name in parentheses may itself hold spaces and parentheses: fields are counted from its end. */
 export function parseStat(stat: string): ProcessRow | undefined {
