@@ -9,7 +9,7 @@ const READS_PER_TURN = 64;
 /** What a web standard `Request` is to code that reads a node:http request. */
 export class FetchRequest extends Readable {
   readonly method: string;
-  /** Path and query. */
+  /** Path and query; all of it where the header names another host, so that both are looked at. */
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   /** `Headers` has joined what came several times, so that there is nothing to tell apart. */
@@ -25,11 +25,12 @@ export class FetchRequest extends Readable {
 
   constructor(request: Request, address: string | undefined) {
     super({ highWaterMark: 0 });
-    const { host, pathname, search } = new URL(request.url);
+    const { protocol, host, hostname, pathname, search } = new URL(request.url);
     this.method = request.method;
-    this.url = pathname + search;
     // Hosts that route by the URL alone leave the header out.
     this.headers = { host, ...Object.fromEntries(request.headers) };
+    const path = pathname + search;
+    this.url = nameOf(this.headers.host) === hostname ? path : `${protocol}//${host}${path}`;
     this.socket = { remoteAddress: address, destroyed: false };
     this.bodyUsed = request.bodyUsed;
     this.#body = request.bodyUsed ? null : request.body;
@@ -67,4 +68,10 @@ export class FetchRequest extends Readable {
     this.#reader?.cancel(error ?? undefined).catch(() => undefined);
     callback(error);
   }
+}
+
+/** As a URL would have it, so that a default port or capitals make no difference. */
+function nameOf(header: string | undefined): string | undefined {
+  const url = `http://${header}`;
+  return URL.canParse(url) ? new URL(url).hostname : undefined;
 }

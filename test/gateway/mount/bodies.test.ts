@@ -243,6 +243,13 @@ test('fetch streams both ways, and an abort or a reader that cancels ends the ca
   const gone = await gateway.fetch(new Request(url, { method: 'DELETE', headers: session }));
   expect([gone.status, await ended]).toEqual([200, '']);
   expect((await gateway.fetch(new Request('http://evil.example/mcp', { method: 'POST' }))).status).toBe(403);
+  // As a request target with a host: what the URL and what the header names must both be allowed.
+  const named = async (at: string, host: string): Promise<number> =>
+    (await gateway.fetch(new Request(`http://${at}/mcp`, { method: 'POST', headers: { host } }))).status;
+  expect(await named('evil.example', 'proxy.example')).toBe(403);
+  expect(await named('proxy.example', 'evil.example')).toBe(403);
+  expect(await named('proxy.example:80', 'PROXY.example:80')).toBe(415);
+  expect(await named('localhost:3399', 'proxy.example')).toBe(415);
   const already = AbortSignal.abort();
   expect((await gateway.fetch(new Request(url, { signal: already }))).status).toBe(499);
   await vi.waitFor(() => expect(gateway.stats.inFlight).toBe(0), PATIENT);
