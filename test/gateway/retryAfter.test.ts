@@ -10,5 +10,8 @@ test.each([
   ['by a limit of our own', new RateLimitedError('tool x', 'local', 3_600_000), 3_600_000],
   ['by a breaker of our own', new CircuitOpenError('x', 120_000), 120_000],
 ])('a client that is sent away %s is told to come back in bounded time', (_, error, retryAfterMs) => {
-  expect(failureOf(error, silentLogger).data).toMatchObject({ retryAfterMs });
+  const { message, data } = failureOf(error, silentLogger);
+  expect(data).toMatchObject({ retryAfterMs });
+  // Nor does the text say more.
+  expect(Number(/in (\d+) ms$/.exec(message)?.[1] ?? 0)).toBeLessThanOrEqual(retryAfterMs);
 });

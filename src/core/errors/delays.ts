@@ -144,7 +144,7 @@ export class RateLimitedError extends PoolkitError {
   constructor(what: string, source: 'local' | 'upstream', retryAfterMs: number | undefined, cause?: unknown) {
     super(
       'ERR_RATE_LIMITED',
-      `${what}: rate limited (${source})${retryAfterMs === undefined ? '' : `; try again in ${Math.ceil(retryAfterMs)} ms`}`,
+      `${what}: rate limited (${source})${retryAfterMs === undefined ? '' : `; try again ${source === 'upstream' ? saidText(retryAfterMs) : `in ${Math.ceil(retryAfterMs)} ms`}`}`,
       cause,
     );
     this.what = what;
@@ -152,3 +152,7 @@ export class RateLimitedError extends PoolkitError {
     this.retryAfterMs = retryAfterMs;
   }
 }
+
+/** When a server asks to be called again. It may say anything: beyond a minute the number would help no one. */
+export const saidText = (retryAfterMs: number): string =>
+  retryAfterMs > 60_000 ? 'in more than a minute' : `in ${Math.ceil(retryAfterMs)} ms`;

@@ -1,4 +1,5 @@
 import { show } from '../show.js';
+import { saidText } from './delays.js';
 import { type Acted, PoolkitError } from './PoolkitError.js';
 
 /** Errors of calls that were sent, and of what would not end. */
@@ -36,7 +37,7 @@ export class UpstreamBusyError extends PoolkitError {
   readonly status: number;
   readonly retryAfterMs: number | undefined;
   constructor(server: string, status: number, retryAfterMs?: number, cause?: unknown) {
-    const after = retryAfterMs === undefined ? '' : `; it asks to try again in ${retryAfterMs} ms`;
+    const after = retryAfterMs === undefined ? '' : `; it asks to try again ${saidText(retryAfterMs)}`;
     super('ERR_UPSTREAM_BUSY', `server ${show(server)} is busy (${status})${after}`, cause);
     this.server = server;
     this.status = status;
