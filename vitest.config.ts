@@ -22,6 +22,7 @@ const LONG = [
   'test/conformance.test.ts',
   'test/registry/lifecycle/LifecycleManager.cycles.test.ts',
   'test/bench/report.test.ts',
+  'test/gateway/status/page.test.ts',
   'test/shutdown/signals.test.ts',
 ];
 

@@ -57,16 +57,20 @@ describe.skipIf(CHROMIUM === undefined)('the HTML report in a browser', () => {
       args: ['--no-sandbox', '--disable-gpu', '--disable-background-networking'],
     });
     try {
+      // One page, opened anew each time: each more would be a process.
+      const page = await browser.newPage();
+      const errors: string[] = [];
+      const requests: string[] = [];
+      page.on('console', (message) => {
+        if (message.type() === 'error') errors.push(message.text());
+      });
+      page.on('pageerror', (error) => errors.push(String(error)));
+      page.on('request', (request) => requests.push(request.url()));
       for (const colorScheme of ['light', 'dark'] as const) {
         for (const width of [400, 1_400]) {
-          const page = await browser.newPage({ colorScheme, viewport: { width, height: 900 } });
-          const errors: string[] = [];
-          const requests: string[] = [];
-          page.on('console', (message) => {
-            if (message.type() === 'error') errors.push(message.text());
-          });
-          page.on('pageerror', (error) => errors.push(String(error)));
-          page.on('request', (request) => requests.push(request.url()));
+          await page.emulateMedia({ colorScheme });
+          await page.setViewportSize({ width, height: 900 });
+          requests.length = 0;
           await page.goto(`file://${file}`);
           const seen = (await page.evaluate(LOOK)) as Seen;
           const where = `${colorScheme}, ${width}`;
@@ -90,7 +94,6 @@ describe.skipIf(CHROMIUM === undefined)('the HTML report in a browser', () => {
               fullPage: true,
             });
           }
-          await page.close();
         }
       }
     } finally {
