@@ -2,8 +2,11 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { MAIN, run } from '../support/cli.js';
+import { MAIN } from '../support/cli.js';
+import { commandHost } from '../support/commandHost.js';
 import { tempFolder } from '../support/tempFolder.js';
+
+const say = commandHost();
 
 const CALLS = `{"type":"invoke","atMs":1,"call":"c1","server":"files","method":"tools/call","tool":"write"}
 {"type":"answer","atMs":4,"call":"c1"}
@@ -22,14 +25,14 @@ function files(...texts: readonly string[]): string[] {
 }
 
 test('check acquits a good history with 0', async () => {
-  const { code, stdout, stderr } = await run('check', ...files(CALLS, effect(2)));
+  const { code, stdout, stderr } = await say(['check', ...files(CALLS, effect(2))]);
   expect(stderr).toBe('');
   expect(stdout).toMatch(/^not guilty \(.*\): 1 calls: 1 answers/);
   expect(code).toBe(0);
 });
 
 test('check convicts with 2, of the client and its servers together, in the order of time', async () => {
-  const { code, stdout } = await run('check', ...files(CALLS, effect(2), effect(3)));
+  const { code, stdout } = await say(['check', ...files(CALLS, effect(2), effect(3))]);
   expect(code).toBe(2);
   expect(stdout).toContain('repeated-effect: call c1 (tools/call write on files) took effect 2 times');
   const marked = stdout.split('\n').flatMap((line) => /^ {3}> \S+ s {2}(\w+)/.exec(line)?.[1] ?? []);
@@ -56,7 +59,7 @@ test.each([
   ['a file without events', files.bind(undefined, '\n'), /history.*expected events, one a line: it has none/],
   ['a rule that does not exist', () => [...files(CALLS), '--except', 'nothing'], /option except.*unsettled/],
 ] as const)('check says with 1 what is wrong with %s', async (_, args, expected) => {
-  const { code, stdout, stderr } = await run('check', ...(typeof args === 'function' ? args() : args));
+  const { code, stdout, stderr } = await say(['check', ...(typeof args === 'function' ? args() : args)]);
   expect(code).toBe(1);
   expect(stdout).toBe('');
   expect(stderr).toMatch(expected);

@@ -4,8 +4,10 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { importConfigs } from '../../src/cli/import/importConfigs.js';
 import { knownConfigs } from '../../src/cli/import/knownConfigs.js';
-import { run } from '../support/cli.js';
+import { commandHost } from '../support/commandHost.js';
 import { tempFolder } from '../support/tempFolder.js';
+
+const say = commandHost();
 
 vi.setConfig({ testTimeout: 60_000 });
 
@@ -52,11 +54,11 @@ test('the configs of several clients are merged: doubles once, names kept apart,
     join(folder, 'mcp.json'),
     '{ "mcpServers": { "mine": { "command": "s" } }, "gateway": { "expose": "search" } }',
   );
-  const dry = await run('import', cursor, codex, '--out', out, '--dry-run');
+  const dry = await say(['import', cursor, codex, '--out', out, '--dry-run']);
   expect([dry.code, dry.stderr]).toEqual([0, '']);
   expect(dry.stdout).toContain('would have 4 servers, 3 of them new');
   expect(readFileSync(out, 'utf8')).not.toContain('other');
-  const { code, stdout } = await run('import', cursor, codex, '--out', out);
+  const { code, stdout } = await say(['import', cursor, codex, '--out', out]);
   expect(code).toBe(0);
   expect(stdout).toMatch(/files as files-file, same \(there already\), web/);
   expect(JSON.parse(readFileSync(out, 'utf8'))).toEqual({
@@ -74,7 +76,7 @@ test('the configs of several clients are merged: doubles once, names kept apart,
     gateway: { expose: 'search' },
   });
   expect(statSync(out).mode & 0o777).toBe(0o600);
-  expect((await run('import', cursor, '--out', out)).stdout).toContain('has 4 servers, 0 of them new');
+  expect((await say(['import', cursor, '--out', out])).stdout).toContain('has 4 servers, 0 of them new');
 });
 
 test('files without servers are told, with 1, and nothing is written; what is good beside a bad file is imported', async () => {
@@ -88,17 +90,23 @@ test('files without servers are told, with 1, and nothing is written; what is go
     file('empty', '{ "mcpServers": {} }'),
   ];
   const out = join(folder, 'out.json');
-  const nothing = await run('import', ...bad, '--out', out);
+  const nothing = await say(['import', ...bad, '--out', out]);
   expect([nothing.code, nothing.stdout]).toEqual([1, '']);
   expect(nothing.stderr).toMatch(
     /nothing was imported: no server was found in .*text, .*list, .*none, .*zero, .*empty\n$/,
   );
   expect(existsSync(out)).toBe(false);
-  const some = await run('import', ...bad, file('good', '{ "mcpServers": { "s": { "command": "s" } } }'), '--out', out);
+  const some = await say([
+    'import',
+    ...bad,
+    file('good', '{ "mcpServers": { "s": { "command": "s" } } }'),
+    '--out',
+    out,
+  ]);
   expect(some.code).toBe(1);
   expect(some.stdout).toContain('out.json has 1 servers, 1 of them new.');
   expect(some.stderr).toContain('text: not JSON');
-  const itself = await run('import', out, '--out', out);
+  const itself = await say(['import', out, '--out', out]);
   expect([itself.code, itself.stderr]).toEqual([1, expect.stringContaining('is the config to write')]);
 });
 

@@ -11,8 +11,11 @@ import { statusLines } from '../../src/cli/status/render.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { StatusData } from '../../src/gateway/status/StatusData.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
-import { Cli, MAIN, run } from '../support/cli.js';
+import { Cli, MAIN } from '../support/cli.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { commandHost } from '../support/commandHost.js';
+
+const say = commandHost();
 
 const EVIL = '\u001b[2J\u001b]0;pwned\u0007\u202e<b>';
 
@@ -35,8 +38,8 @@ test('status shows how a running gateway stands, as text, as JSON, and again eac
   await pool.callTool('one', 'crash').catch(() => undefined);
   const watching = new Cli('status', '--url', url, '--watch', '--json');
   const [text, json] = await Promise.all([
-    run('status', '--url', url),
-    run('status', '--url', `${url}/status`, '--json'),
+    say(['status', '--url', url]),
+    say(['status', '--url', `${url}/status`, '--json']),
   ]);
   expect([text.code, json.code]).toEqual([0, 0]);
   expect(text.stdout).toMatch(/^ {2}one +\S.* legacy, stdio +\d/m);
@@ -53,8 +56,8 @@ test('status shows how a running gateway stands, as text, as JSON, and again eac
 test('where no gateway answers, or one asks who wants to know, it says so in one line', async () => {
   const { url } = await serve(() => false);
   const [gone, refused] = await Promise.all([
-    run('status', '--url', 'http://127.0.0.1:1'),
-    run('status', '--url', url, '--header', 'Authorization: Bearer wrong'),
+    say(['status', '--url', 'http://127.0.0.1:1']),
+    say(['status', '--url', url, '--header', 'Authorization: Bearer wrong']),
   ]);
   expect([gone.code, gone.stdout]).toEqual([1, '']);
   expect(gone.stderr).toMatch(
@@ -86,7 +89,7 @@ test('an answer without end, or of no gateway, is one line and takes no memory; 
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const at = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const [endless, odd, evil] = await Promise.all(
-    Object.keys(answers).map((path) => run('status', '--json', '--url', at + path)),
+    Object.keys(answers).map((path) => say(['status', '--json', '--url', at + path])),
   );
   expect([endless?.code, endless?.stderr]).toEqual([
     1,
