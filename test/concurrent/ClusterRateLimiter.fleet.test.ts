@@ -4,7 +4,7 @@ import { Fleet, fullestWindow, sleep, systemUs, useOf } from '../support/fleet.j
 import { HAVE_REDIS, TestRedis } from '../support/redis.js';
 
 // Four processes start here, and the machine may be busy.
-vi.setConfig({ testTimeout: 60_000 });
+vi.setConfig({ testTimeout: 120_000 });
 
 const WINDOW_MS = 1_000;
 const MAX = 100;
@@ -33,29 +33,32 @@ describe.skipIf(!HAVE_REDIS)('a fleet of four processes on one real Redis', () =
       (callers, i) => ({ callers, ioredis: i % 2 === 0 ? 'ioredis' : 'ioredis6' }) as const,
     );
     await fleet.start(members.map((each) => ({ ...each, port: redis.port, limiter })));
-    const lostMs = (fromUs: number, toUs: number): number => {
-      const grants = fleet.grants.filter((each) => each >= fromUs && each < toUs);
-      return WINDOW_MS / useOf(grants, MAX, WINDOW_MS * 1_000) - WINDOW_MS;
+    /** Resolves when so much was used in the last windows: a machine that stands still for a while only puts it off. */
+    const used = async (sinceUs: number): Promise<void> => {
+      const beyondMs = (): number => {
+        const fromUs = Math.max(sinceUs, systemUs() - 2.5 * WINDOW_MS * 1_000);
+        const grants = fleet.grants.filter((each) => each >= fromUs);
+        return WINDOW_MS / useOf(grants, MAX, WINDOW_MS * 1_000) - WINDOW_MS - fairLossMs();
+      };
+      await expect.poll(beyondMs, { interval: WINDOW_MS / 4, timeout: 30_000 }).toBeLessThanOrEqual(0);
     };
 
     lateness.enable();
     const startUs = systemUs();
     fleet.go();
     await sleep(2.5 * WINDOW_MS);
-    const beforeUs = systemUs();
+    await used(startUs);
     for (let i = 0; i < members.length; i++) expect(fleet.grantsOf(i).length).toBeGreaterThan(5);
     await fleet.kill(0);
     expect(fleet.grantsOf(0).length).toBeGreaterThan(MAX / 4);
     // What it held stays charged for a window, a permit's life and the allowance for clocks; the next heartbeat notices.
     const inheritedUs = systemUs() + (1.1 * WINDOW_MS + SKEW_MS + WINDOW_MS) * 1_000;
     await sleep((inheritedUs - systemUs()) / 1_000 + 2 * WINDOW_MS);
-    const endUs = systemUs();
+    await used(inheritedUs);
     lateness.disable();
     await fleet.stop();
 
     expect(fleet.lost).toEqual([]);
     expect(fullestWindow(fleet.grants, WINDOW_MS * 1_000)).toBeLessThanOrEqual(MAX);
-    expect(lostMs(startUs, beforeUs)).toBeLessThanOrEqual(fairLossMs());
-    expect(lostMs(inheritedUs, endUs)).toBeLessThanOrEqual(fairLossMs());
   });
 });
