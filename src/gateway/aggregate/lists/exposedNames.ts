@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /**
  * Names of tools and prompts as clients of the aggregate see them: `prefix__name`, out of characters that MCP and model
@@ -41,4 +41,4 @@ export function prefixIn(exposed: string, separator = SEPARATOR): string | undef
   return end <= 0 ? undefined : exposed.slice(0, end);
 }
 
-const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex').slice(0, HASH_LENGTH);
+const hashOf = (text: string): string => hash('sha256', text).slice(0, HASH_LENGTH);
