@@ -81,7 +81,7 @@ test('searches and descriptions that wait have no list made for them', async () 
     return [tool('files__read')];
   };
   const searches = ['read', ''].map((query) => search.search(list, { query }, never, 'one'));
-  const find = (name: unknown): Tool | undefined => {
+  const find = async (name: unknown): Promise<Tool | undefined> => {
     made++;
     return name === 'files__read' ? tool(name) : undefined;
   };
@@ -99,7 +99,7 @@ test('searches and descriptions that wait have no list made for them', async () 
 test('those who ask for the same tool at a time share what is written of it, and who has left is not written for', async () => {
   const search = new ToolSearch();
   const long = tool('files__read', '"é\u2028'.repeat(1_000));
-  const ask = (era: Era, signal = never) => search.describe(() => long, long.name, era, signal);
+  const ask = (era: Era, signal = never) => search.describe(async () => long, long.name, era, signal);
   const stringify = vi.spyOn(JSON, 'stringify');
   const answers = await Promise.all(Array.from({ length: 20 }, (_, i) => ask(i % 2 === 0 ? 'legacy' : 'modern')));
   expect(stringify).toHaveBeenCalledTimes(4);
@@ -111,6 +111,6 @@ test('those who ask for the same tool at a time share what is written of it, and
   expect(JSON.parse(String(answers[0]))).toEqual({ content });
   expect(JSON.parse(String(answers[1]))).toEqual({ resultType: 'complete', content });
   // Of another version of the tool nothing is known.
-  const newer = await search.describe(() => tool(long.name, 'newer'), long.name, 'legacy', never);
+  const newer = await search.describe(async () => tool(long.name, 'newer'), long.name, 'legacy', never);
   expect(String(newer)).toContain('newer');
 });

@@ -92,9 +92,9 @@ test('the names and entries of a list are made once for it, however often its pa
   const catalog = { list: async () => items } as unknown as Catalog<'tools'>;
   const names = new Names('tools', catalog, () => ['s'], { curator: () => curator });
   const lists = [{ server: 's', items, hints: {}, missing: false }];
-  const [first] = names.of(lists);
-  for (let page = 0; page < 3; page++) expect([...names.of(lists)]).toHaveLength(50);
-  const [again] = names.of(lists);
+  const [first] = await names.of(lists);
+  for (let page = 0; page < 3; page++) expect(await names.of(lists)).toHaveLength(50);
+  const [again] = await names.of(lists);
   expect(again).toBe(first);
   const session = {} as Downstream;
   expect(await names.find(first?.key ?? '', session)).toEqual({ server: 's', name: 'é0', item: items[0] });

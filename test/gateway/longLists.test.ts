@@ -128,3 +128,26 @@ test('a page is made in turns of the event loop', async () => {
   expect(((await pageOf(client, 'tools/list'))['tools'] as unknown[]).length).toBe(PAGE);
   expect(new Set(made).size).toBeGreaterThan(2);
 });
+
+test('a long list is named in turns of the event loop, once for all who ask meanwhile', async () => {
+  const client = await open([await server()]);
+  using turns = countTurns();
+  const named: number[] = [];
+  const toolName = Curator.prototype.toolName;
+  vi.spyOn(Curator.prototype, 'toolName').mockImplementation(function (this: Curator, ...args) {
+    const untilMs = performance.now() + 0.2;
+    while (performance.now() < untilMs);
+    named.push(turns.count);
+    return toolName.apply(this, args);
+  });
+  const [call, ...pages] = await Promise.all([
+    client.call('tools/call', { name: 's0__t600', arguments: {} }),
+    pageOf(client, 'tools/list'),
+    pageOf(client, 'tools/list'),
+  ]);
+  for (const page of pages) expect(page['tools']).toHaveLength(PAGE);
+  // It reached its server, which does not call it.
+  expect(call.error?.message).toBe('unknown tool t600');
+  expect(named).toHaveLength(ITEMS);
+  expect(new Set(named).size).toBeGreaterThan(5);
+});

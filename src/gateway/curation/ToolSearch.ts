@@ -80,18 +80,17 @@ export class ToolSearch {
 
   /** Answers `describe_tool`, as JSON, in its turn, too: those who ask for the same tool at a time share the bytes. @throws Refusal */
   describe(
-    find: (name: unknown) => Tool | undefined,
+    find: (name: unknown) => Promise<Tool | undefined>,
     name: unknown,
     era: Era,
     signal: CallSignal,
     owner = '',
   ): Promise<Buffer> {
-    const answer = (): Buffer => {
-      const tool = find(name);
+    return this.#ranking.inTurn(owner, signal, async () => {
+      const tool = await find(name);
       if (tool === undefined) throw new Refusal(RPC_CODES.invalidParams, `unknown tool: ${nameText(name)}`);
-      return this.#described[era].get(tool)?.deref() ?? this.#write(tool, era);
-    };
-    return this.#ranking.inTurn(owner, signal, () => inTurnOrNow(answer));
+      return this.#described[era].get(tool)?.deref() ?? inTurnOrNow(() => this.#write(tool, era));
+    });
   }
 
   #write(tool: Tool, era: Era): Buffer {

@@ -90,13 +90,14 @@ export class Lists {
     params: Params | undefined,
     lists: readonly ServerList<unknown>[],
   ): Promise<Buffer> {
+    const entries = await this.#entries(kind, lists);
     let page: Page<unknown> | undefined;
     let made = 0;
     // In bytes as soon as it is some: of a long page, the text is no garbage of megabytes.
     const pieces: Buffer[] = [];
     let text = `{"${kind}":[`;
     await inSlices(() => {
-      page ??= pageOf(kind, this.#entries(kind, lists), params?.['cursor'], this.#pageItems);
+      page ??= pageOf(kind, entries, params?.['cursor'], this.#pageItems);
       const entry = page.entries[made];
       // A list may be long: what clients see of it is made for the items of the page alone.
       if (entry === undefined) return true;
@@ -124,7 +125,7 @@ export class Lists {
     const lists = await this.#toolLists(session);
     return {
       all: async (): Promise<readonly ListItems['tools'][]> => {
-        const entries = this.tools.of(lists);
+        const entries = await this.tools.of(lists);
         const tools: ListItems['tools'][] = [];
         await inSlices(() => {
           const entry = entries[tools.length];
@@ -133,8 +134,8 @@ export class Lists {
         });
         return tools;
       },
-      named: (name: unknown): ListItems['tools'] | undefined => {
-        const entry = this.tools.of(lists).find(({ key }) => key === name);
+      named: async (name: unknown): Promise<ListItems['tools'] | undefined> => {
+        const entry = (await this.tools.of(lists)).find(({ key }) => key === name);
         return entry && this.#tool(entry, lists, session);
       },
     };
@@ -160,7 +161,10 @@ export class Lists {
     return lists;
   }
 
-  #entries(kind: ListKind, lists: readonly ServerList<unknown>[]): readonly Entry<unknown>[] {
+  #entries(
+    kind: ListKind,
+    lists: readonly ServerList<unknown>[],
+  ): readonly Entry<unknown>[] | Promise<readonly Entry<unknown>[]> {
     switch (kind) {
       case 'tools':
         return this.tools.of(lists as readonly ServerList<ListItems['tools']>[]);

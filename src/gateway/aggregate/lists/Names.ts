@@ -1,4 +1,5 @@
 import { messageOf, NotSentError, neverRan, type PoolkitError } from '../../../core/errors.js';
+import { inSlices } from '../../../core/time/inSlices.js';
 import type { ListItems } from '../../../pool/McpPool.js';
 import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
@@ -21,8 +22,10 @@ interface Owner {
 }
 
 interface Exposed<T> extends Owner {
-  readonly entries: readonly Entry<T>[];
-  readonly places: ReadonlyMap<string, number>;
+  readonly entries: Entry<T>[];
+  readonly places: Map<string, number>;
+  /** Until all of it is there. */
+  naming: Promise<void> | undefined;
 }
 
 /** What a user may do, and all servers there are. */
@@ -35,6 +38,8 @@ export interface NamesOptions {
   readonly access?: NamedAccess | undefined;
 }
 
+/** A list of so many items is named at once. */
+const SHORT = 64;
 /** Names whose servers are remembered. */
 const MAX_ROUTES = 100_000;
 
@@ -59,9 +64,15 @@ export class Names<K extends 'tools' | 'prompts'> {
   }
 
   /** Every item that clients see, as its server has it; its key is its exposed name. `shown` is for those of a page. */
-  of(lists: readonly ServerList<ListItems[K]>[]): readonly Entry<ListItems[K]>[] {
+  async of(lists: readonly ServerList<ListItems[K]>[]): Promise<readonly Entry<ListItems[K]>[]> {
     const curator = this.#curator();
-    return joined(lists.map(({ server, items }) => this.#exposed(curator, server, items).entries));
+    const all: (readonly Entry<ListItems[K]>[])[] = [];
+    for (const { server, items } of lists) {
+      const exposed = this.#exposed(curator, server, items);
+      if (exposed.naming !== undefined) await exposed.naming;
+      all.push(exposed.entries);
+    }
+    return joined(all);
   }
 
   /** An item as clients see it. */
@@ -69,22 +80,33 @@ export class Names<K extends 'tools' | 'prompts'> {
     return this.#kind === 'tools' ? this.#curator().tool(server, item, key) : { ...item, name: key };
   }
 
+  /** A long list is named in turns of the event loop, once for all who ask meanwhile. */
   #exposed(curator: Curator, server: string, items: readonly ListItems[K][]): Exposed<ListItems[K]> {
     const known = this.#named.get(items);
     if (known?.curator === curator && known.server === server) return known;
-    const entries: Entry<ListItems[K]>[] = [];
-    const places = new Map<string, number>();
+    const exposed: Exposed<ListItems[K]> = { server, curator, entries: [], places: new Map(), naming: undefined };
+    const { entries, places } = exposed;
     const access = this.#kind === 'tools' ? this.#access : undefined;
-    for (const [index, item] of items.entries()) {
+    let index = 0;
+    const step = (): boolean => {
+      const item = items[index];
+      if (item === undefined) return true;
       const key = this.#nameOf(curator, server, item.name);
-      if (key === undefined) continue;
-      // One that is not the user's is refused by name, where it is called.
-      if (access === undefined || access.shows(server, item.name)) entries.push({ server, key, item });
-      // Of equal ones the first is meant.
-      if (!places.has(key)) places.set(key, index);
-    }
-    const exposed = { server, curator, entries, places };
+      if (key !== undefined) {
+        // One that is not the user's is refused by name, where it is called.
+        if (access === undefined || access.shows(server, item.name)) entries.push({ server, key, item });
+        // Of equal ones the first is meant.
+        if (!places.has(key)) places.set(key, index);
+      }
+      index++;
+      return false;
+    };
     this.#named.set(items, exposed);
+    if (items.length > SHORT) {
+      exposed.naming = inSlices(step).then(() => {
+        exposed.naming = undefined;
+      });
+    } else while (!step());
     return exposed;
   }
 
@@ -106,16 +128,21 @@ export class Names<K extends 'tools' | 'prompts'> {
     const known = this.#owners.get(exposed);
     const server = known?.curator === curator ? known.server : curator.serverOf(exposed, this.#servers());
     if (server === undefined) return undefined;
-    const inList = (list: readonly ListItems[K][] = []): ListItems[K] | undefined => {
-      const place = this.#exposed(curator, server, list).places.get(exposed);
+    type Found = ListItems[K] | undefined;
+    const inList = (list: readonly ListItems[K][] = []): Found | Promise<Found> => {
+      const { naming, places } = this.#exposed(curator, server, list);
+      if (naming !== undefined) return naming.then(() => inList(list));
+      const place = places.get(exposed);
       return place === undefined ? undefined : list[place];
     };
     let list = await this.#catalog.list(server, session);
     let item = inList(list);
+    // A call waits for no promise that need not be.
+    if (item instanceof Promise) item = await item;
     // It may be new on a server that does not tell of changes. One that has just not answered is not waited for twice.
     if (item === undefined && list !== undefined) {
       list = await this.#catalog.list(server, session, true);
-      item = inList(list);
+      item = await inList(list);
     }
     if (list === undefined) throw this.#unlisted(server);
     if (item === undefined) return undefined;
