@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { LIST_CHANGES } from '../connection/protocol/messages.js';
 import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
 import { RpcError } from '../core/errors.js';
@@ -7,7 +8,7 @@ import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import type { ListChange, Replicas } from './replicas/Replicas.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
-import { hearingOf } from './session/callers/hearing.js';
+import { hearingOf, namesTask } from './session/callers/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
 import type { Tenant } from './users/Tenant.js';
 import type { Tenants } from './users/Tenants.js';
@@ -94,7 +95,16 @@ export class PoolRelay implements Disposable {
       for (const each of aggregates()) each.onNotice(server, notice);
       if (LIST_CHANGES.has(notice.method)) this.#replicas?.changed(event);
     }
-    this.#told(event, tenant);
+    if (!namesTask(notice)) {
+      this.#told(event, tenant);
+      return;
+    }
+    // It may stand right behind the answer that makes the task, which is on its way by now: in the next turn its owner is known.
+    setImmediate()
+      .then(() => this.#told(event, tenant))
+      .catch((error: unknown) =>
+        this.#logger.warn({ server, error }, 'what a server said of a task could not be told on'),
+      );
   }
 
   #told(event: PoolEvents['notification'], tenant: Tenant): void {

@@ -4,6 +4,7 @@ import type { Caller } from '../connection/calls/Caller.js';
 import { spliced } from '../connection/calls/spliced.js';
 import { type Member, membersOf, memberText } from '../connection/channel/codec/members.js';
 import { checkReadable, MAX_READ_BYTES, parsedAnswer } from '../connection/channel/codec/parsingCost.js';
+import { madeTask } from '../connection/protocol/madeTask.js';
 import type { Params } from '../connection/protocol/messages.js';
 import { inSlices } from '../core/time/inSlices.js';
 import { type WaitBounds, within } from '../core/time/within.js';
@@ -217,11 +218,13 @@ function writtenOf(value: unknown): string | undefined {
 function tokensOf(method: string, params: Params | undefined, result: unknown): Token[] {
   const list = method.endsWith('/list');
   if (!(result instanceof Uint8Array)) return tokensIn(result);
+  const made = params?.['task'] === undefined ? undefined : madeTask(result);
+  if (made !== undefined) return [['taskId', made]];
   // Few hold any, and to look through a large one takes long: what it may hold goes to any target.
   if (result.length > MAX_READ_BYTES) return [];
   const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-  const task = params?.['task'] !== undefined || method.startsWith('tasks/');
-  if (!bytes.includes(list ? CURSOR : STATE) && !((task || !list) && bytes.includes(TASK))) return [];
+  const task = !list || method.startsWith('tasks/');
+  if (!bytes.includes(list ? CURSOR : STATE) && !(task && bytes.includes(TASK))) return [];
   try {
     const [text, members] = membersIn(bytes.toString());
     const [inner, ofTask] = membersIn(memberText(text, members, 'task') ?? '');

@@ -179,7 +179,9 @@ describe.each(PLACES)('over %s, on the stream of the %s', (transport, where) => 
         }
         expect(new Set(own).size).toBe(own.length);
         const known = where === 'call' && !(transport === 'stdio' && era === 'modern');
-        if (known) expect(own).toEqual(expect.arrayContaining(OWED));
+        // On stdio nothing says whose a task is that no call was given.
+        const owed = transport === 'stdio' ? OWED.slice(0, 2) : OWED;
+        if (known) expect(own).toEqual(expect.arrayContaining(owed));
       }
     }
   });

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { RpcError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
@@ -115,8 +116,11 @@ test.each(['/mcp', '/servers/one/mcp'])(
       { method: 'notifications/elicitation/complete', params: { elicitationId: 'e', _meta: meta } },
       { method: 'notifications/tools/list_changed', params: {} },
     ];
-    for (const notice of notices)
+    for (const notice of notices) {
       pool.emit('notification', { server: 'one', principal: undefined, key: undefined, notice } as never);
+      // What names a task is told in the next turn.
+      await setImmediate();
+    }
     // What is for all comes behind it.
     expect((await overheard.has(1)).map(({ method }) => method)).toEqual(['notifications/tools/list_changed']);
     expect((await heard.has(3)).map(({ method }) => method)).toEqual(notices.map(({ method }) => method));

@@ -51,7 +51,12 @@ test('an answer makes one task, however often it names one', async () => {
     pool: { servers: () => ['s'] },
   } as unknown as PassageOptions);
   const session = { key: 'k' } as Downstream;
-  await passage.send({ server: 's', session, method: 'tools/call' }, { params: {}, paramsText: undefined }, {}, {});
+  await passage.send(
+    { server: 's', session, method: 'tools/call' },
+    { params: { task: {} }, paramsText: undefined },
+    {},
+    {},
+  );
   // Readers take the last of members of one name.
   expect(['1', '2', '3'].map((id) => tasks.has('s', session, id))).toEqual([false, false, true]);
 });

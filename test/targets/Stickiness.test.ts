@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { MAX_STICKY_SESSIONS, MAX_TOKENS, Stickiness } from '../../src/targets/Stickiness.js';
+import { MAX_STICKY_SESSIONS, MAX_TOKENS, SEVERAL, Stickiness } from '../../src/targets/Stickiness.js';
 import type { RoutedServer, Target } from '../../src/targets/Target.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { collectGarbage } from '../support/collectGarbage.js';
@@ -102,7 +102,7 @@ test('an answer is looked through for what leads back to its target without bein
   const values = `"x":[${'[],'.repeat(100_000)}[]]`;
   const answer = `{"content":[],${values},"requestState":"st\\u0061te","taskId":"1","task":{${values},"taskId":"2"}}`;
   const parse = vi.spyOn(JSON, 'parse');
-  sticky.answered('tools/call', { task: {} }, {}, Buffer.from(answer), a);
+  sticky.answered('tools/call', {}, {}, Buffer.from(answer), a);
   sticky.answered('tools/list', {}, {}, Buffer.from(`{"tools":[],${values},"nextCursor":"3"}`), a);
   const longest = Math.max(...parse.mock.calls.map(([text]) => text.length));
   parse.mockRestore();
@@ -135,4 +135,19 @@ test.each([
   expect(sticky.targetOf({ name: 'ask', requestState: 's0' }, many)).toBeUndefined();
   sticky.forget(a);
   expect(sticky.targetOf({ taskId: '1' }, one)).toBeUndefined();
+});
+
+test('of a call that makes a task its id is known as clients read it, however the answer is written', () => {
+  for (const written of [
+    '{"task":{"taskId":"other","taskId":"1"}}',
+    '{"task":{"taskId":"other"},"task":{"taskId":"1"}}',
+    '{"t\\u0061sk":{"task\\u0049d":"\\u0031"}}',
+    `{"task":{"taskId":"1"},${Array.from({ length: 10_001 }, (_, at) => `"${at}":0`).join()}}`,
+  ]) {
+    const sticky = new Stickiness<RoutedServer>();
+    const [a, b] = targets;
+    sticky.answered('tools/call', { task: {} }, {}, { task: { taskId: '1' } }, a);
+    sticky.answered('tools/call', { task: {} }, {}, Buffer.from(written), b);
+    expect(sticky.targetOf({ taskId: '1' }, {})).toBe(SEVERAL);
+  }
 });

@@ -3,6 +3,9 @@ import type { Cancellation } from '../../core/wait/Cancellation.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { OnLarge } from '../channel/large/ResultSink.js';
 
+/** So many messages an array may have, from a client or a server. Only version 2025-03-26 has arrays; real ones are small. */
+export const MAX_BATCH = 100;
+
 export type Params = Readonly<Record<string, unknown>>;
 
 /** Where a notification says which subscription it belongs to (2026-07-28, subscriptions). */

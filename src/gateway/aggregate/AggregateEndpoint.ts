@@ -62,7 +62,9 @@ export class AggregateEndpoint implements BareEndpoint {
     });
     this.#passage = new Passage({ ...options, uris: this.#lists.uris, levels: this.#levels });
     this.#tasks = new Tasks({ ...options, passage: this.#passage });
-    this.#subscriptions = new Subscriptions({ ...options, uris: this.#lists.uris, outward: this.#passage.outward });
+    const { outward } = this.#passage;
+    const holds = (server: string): boolean => options.curator().holds(server);
+    this.#subscriptions = new Subscriptions({ ...options, uris: this.#lists.uris, outward, holds });
   }
 
   /** A server that is not up within a short time does not hold up the others. */

@@ -23,6 +23,8 @@ export interface SubscriptionsOptions {
   readonly serverWaitMs: number;
   readonly uris: Uris;
   readonly outward: Outward;
+  /** Whether the aggregate has the server now: a group may lose one. */
+  readonly holds: (server: string) => boolean;
 }
 
 /** Who is to be told what: resources by their servers' subscriptions, lists as the aggregate has them. */
@@ -154,7 +156,7 @@ export class Subscriptions {
     tell: (notice: ServerNotice) => void,
     signal: AbortSignal | undefined,
   ): Promise<Subscription> {
-    const { pool, callers, outward } = this.#options;
+    const { pool, callers, outward, holds } = this.#options;
     const given = new Map(uris.map(([client, own]) => [own, client]));
     // From here on the server's era is known, so that no connection is made of one that it does not speak.
     await callers.info(server, session, signal ?? session.signal);
@@ -164,6 +166,7 @@ export class Subscriptions {
       { resourceUris: [...given.keys()] },
       {
         onNotification: (notice) => {
+          if (!holds(server)) return;
           const uri = notice.params?.['uri'];
           const asked = typeof uri === 'string' ? given.get(uri) : undefined;
           if (asked === undefined) tell(outward.notice(notice, server, session));

@@ -105,11 +105,12 @@ export class ServerEndpoint implements BareEndpoint {
         return this.#callers.request(this.#server, session, method, params, call);
       if (list) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
     }
-    if (!list && !this.#callers.tasks.has(this.#server, this.#taskOwner(session), params?.['taskId'])) {
-      throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
-    }
-    const result = await this.#callers.request(this.#server, session, method, params, list ? whole(call) : call);
-    return list ? this.#callers.tasks.filtered(this.#server, session, result) : result;
+    const { tasks } = this.#callers;
+    const owner = this.#taskOwner(session);
+    const send = (options: CallOptions): Promise<unknown> =>
+      this.#callers.request(this.#server, session, method, params, options);
+    if (list) return tasks.filtered(this.#server, owner, await send(whole(call)));
+    return tasks.ask(this.#server, owner, params?.['taskId'], call, send);
   }
 
   async #makingTask(session: Downstream, method: string, params: Params, call: CallOptions): Promise<unknown> {

@@ -11,9 +11,6 @@ export function parseAnswer(answer: string | Uint8Array): unknown {
   throw new Refusal(RPC_CODES.internalError, message, { code: 'ERR_PROTOCOL', retryable: false });
 }
 
-/** Whether an answer is too large for the gateway to read it. It may still pass as bytes. */
-export const isTooLargeToRead = ({ length }: Uint8Array): boolean => length > MAX_READ_BYTES;
-
 /** `bytes`: how many there are of it at the least. */
 export const tooLargeToRead = (bytes: number): Refusal =>
   new Refusal(

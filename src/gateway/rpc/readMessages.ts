@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
-import { MAX_BATCH } from '../../connection/protocol/batch.js';
+import { MAX_BATCH } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { inTurn } from '../../core/time/turns.js';
 import { isModern } from '../modern/checkRequest.js';

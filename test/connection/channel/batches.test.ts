@@ -1,8 +1,8 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test, vi } from 'vitest';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
-import { MAX_BATCH } from '../../../src/connection/protocol/batch.js';
 import type { ServerNotice } from '../../../src/connection/protocol/messages.js';
+import { MAX_BATCH } from '../../../src/connection/protocol/messages.js';
 import type { StdioConnection } from '../../../src/connection/stdio/StdioConnection.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { TURN_DEFAULTS } from '../../../src/core/time/turns.js';

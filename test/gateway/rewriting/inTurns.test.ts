@@ -40,7 +40,7 @@ test('a large result is changed in turns of the event loop, whatever it is chang
 test('a list of tasks that is too large to be read is refused, and a large result makes no task', async () => {
   const tasks = new OwnTasks();
   const list = Buffer.from(`{"tasks":[],"x":"${'x'.repeat(8 * MIB)}"}`);
-  await expect(tasks.filtered('s', {}, list)).rejects.toThrow(/may have 8388608/);
+  await expect(tasks.filtered('s', { key: 'k' }, list)).rejects.toThrow(/may have 8388608/);
   const session = { key: 'k' };
   tasks.made('s', session, Buffer.from(`{"task":{"taskId":"a"},"x":"${'x'.repeat(8 * MIB)}"}`));
   expect(tasks.has('s', session, 'a')).toBe(false);
@@ -49,7 +49,7 @@ test('a list of tasks that is too large to be read is refused, and a large resul
 test('a long list of tasks is looked through in turns of the event loop', async () => {
   const tasks = new OwnTasks();
   const session = { key: 'k' };
-  for (const id of ['1', '70000']) tasks.add('s', session, id);
+  for (const id of ['1', '70000']) tasks.made('s', session, { task: { taskId: id } });
   const list = Buffer.from(JSON.stringify({ tasks: Array.from({ length: 80_000 }, (_, at) => ({ taskId: `${at}` })) }));
   const has = vi.spyOn(tasks, 'has').mockImplementation((server, of, id) => {
     const untilMs = performance.now() + (Number(id) % 8_000 === 0 ? 2 : 0);

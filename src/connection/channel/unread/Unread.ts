@@ -1,5 +1,5 @@
 import { confirmAlive, MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
-import { MAX_BATCH } from '../../protocol/batch.js';
+import { MAX_BATCH } from '../../protocol/messages.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import { HalfAnswers } from './HalfAnswers.js';

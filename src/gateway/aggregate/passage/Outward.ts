@@ -20,8 +20,6 @@ export interface Crossing {
   readonly method: string;
   /** The URI that the client asked for and what its server calls it. */
   readonly asked?: { readonly client: string; readonly server: string } | undefined;
-  /** A task was made for the client. */
-  readonly onTask?: (taskId: string) => void;
 }
 
 const KEYS: ReadonlySet<string> = new Set(['uri', 'resourceUri', 'ui/resourceUri', 'openai/outputTemplate', 'taskId']);
@@ -92,16 +90,11 @@ export class Outward {
     const work = workOfMessage();
     let lists: KnownLists | undefined;
     return new StringRewriter(KEYS, (path, value) => {
-      if (isTaskId(path, ofTask)) return this.#task(value, path, crossing);
+      if (isTaskId(path, ofTask)) return this.#tasks.exposed(crossing.server, value);
       if (!isUri(path)) return undefined;
       lists ??= this.#uris.known(crossing.session);
       return this.#uri(value, crossing, work, lists);
     });
-  }
-
-  #task(taskId: string, path: JsonPath, { server, onTask }: Crossing): string {
-    if (path[0] === 'task') onTask?.(taskId);
-    return this.#tasks.exposed(server, taskId);
   }
 
   #uri(uri: string, { server, session, asked }: Crossing, work: Work, lists: KnownLists): string {

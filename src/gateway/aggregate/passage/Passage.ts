@@ -30,15 +30,9 @@ export class Passage {
   }
 
   /** `own`: what of its params that server knows by other names. */
-  async send(to: Omit<Crossing, 'onTask'>, given: GivenParams, call: CallOptions, own: Params): Promise<unknown> {
+  async send(crossing: Crossing, given: GivenParams, call: CallOptions, own: Params): Promise<unknown> {
     const { callers, levels } = this.#options;
-    const { server, session, method } = to;
-    // One answer makes one task: of several of that name readers take the last.
-    let made: string | undefined;
-    const onTask = (taskId: string): void => {
-      made = taskId;
-    };
-    const crossing: Crossing = { ...to, onTask };
+    const { server, session, method } = crossing;
     if (call.request !== undefined) call.request.server = server;
     await levels.tell(server, session, call.signal);
     const changing = changed(given.params, given, { params: own, meta: this.#taskOf(given.params) });
@@ -55,10 +49,9 @@ export class Passage {
         }),
         ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
       });
+      if (given.params?.['task'] !== undefined) callers.tasks.made(server, session, result);
       await pieces.passedOn();
-      const told = await this.outward.result(result, crossing);
-      if (made !== undefined) callers.tasks.add(server, session, made);
-      return told;
+      return await this.outward.result(result, crossing);
     } catch (error) {
       throw this.outward.failure(error, crossing);
     }

@@ -11,9 +11,8 @@ import type { Params } from '../../rpc/envelope.js';
 import { Refusal } from '../../rpc/failure.js';
 import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
-import { ownOf } from '../../session/OwnTasks.js';
+import { ownOf, taskNotFound } from '../../session/OwnTasks.js';
 import type { Passage } from './Passage.js';
-import type { TaskRoute } from './TaskIds.js';
 
 export interface TasksOptions {
   readonly pool: McpPool;
@@ -43,14 +42,18 @@ export class Tasks {
   }
 
   async request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    const { pool, passage } = this.#options;
+    const { pool, passage, callers } = this.#options;
     if (method === 'tasks/list' && session.era === 'legacy') return this.#list(session, params, call);
     if (!BY_ID.has(method)) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
     const task = passage.taskIds.find(pool.servers(), params?.['taskId']);
-    if (task === undefined || !this.#mayAsk(session, task))
-      throw new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
+    if (task === undefined) throw taskNotFound();
+    const { server, taskId } = task;
     const given = { params, paramsText: call.paramsText };
-    return passage.send({ server: task.server, session, method }, given, call, { taskId: task.taskId });
+    const send = (options: CallOptions): Promise<unknown> =>
+      passage.send({ server, session, method }, given, options, { taskId });
+    // Clients of the modern era, which have no sessions, know by its id that a task is theirs.
+    if (session.era === 'modern' || callers.isBound(server)) return send(call);
+    return callers.tasks.ask(server, session, taskId, call, send);
   }
 
   /** A page is a page of one server; one that cannot tell, or not soon, is passed over. On a shared server a session has its own tasks alone. */
@@ -103,14 +106,6 @@ export class Tasks {
     const { pool, passage, callers } = this.#options;
     const route = passage.taskIds.find(pool.servers(), (task as Params | null)?.['taskId']);
     return route !== undefined && callers.tasks.has(route.server, session, route.taskId);
-  }
-
-  /** A session by its key, since it may come back anew. Clients of the modern era, which have none, know by its id that a task is theirs. */
-  #mayAsk(session: Downstream, { server, taskId }: TaskRoute): boolean {
-    const { callers } = this.#options;
-    if (session.era === 'modern' || callers.isBound(server)) return true;
-    const owner = callers.tasks.ownerOf(server, taskId);
-    return owner === undefined || owner === session.key;
   }
 }
 

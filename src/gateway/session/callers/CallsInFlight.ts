@@ -109,10 +109,10 @@ export class CallsInFlight {
     return session;
   }
 
-  /** What the only call in flight to the server is told by; undefined when there is none, or there are several. */
+  /** What the only call in flight to the server is told by; undefined when there is none, or others are or may be: all modern clients count as one session. */
   soleCall(server: string): Tell | undefined {
     const all = this.#servers.get(server);
-    return all?.size === 1 && this.sole(server) !== undefined ? all.first?.tell : undefined;
+    return all?.size === 1 && this.linger(server) === undefined ? all.first?.tell : undefined;
   }
 
   /** No call to the server is left. */
@@ -120,7 +120,7 @@ export class CallsInFlight {
     if (this.#servers.size > MAX_KEPT) this.#servers.delete(server);
   }
 
-  /** Enters the session, and forgets those whose time is over. */
+  /** Enters the session, and forgets those whose time is over; undefined where none is left. */
   linger(server: string, session?: Downstream): ReadonlyMap<Downstream, number> | undefined {
     const nowMs = this.#clock.now();
     if (session !== undefined) {
@@ -136,8 +136,9 @@ export class CallsInFlight {
       if (untilMs > nowMs) break;
       lingering?.delete(each);
     }
-    if (lingering?.size === 0) this.#lingering.delete(server);
-    return lingering;
+    if (lingering?.size !== 0) return lingering;
+    this.#lingering.delete(server);
+    return undefined;
   }
 }
 

@@ -1,6 +1,6 @@
 import { LIST_CHANGES, type Params } from '../../../connection/protocol/messages.js';
 import { META_RELATED_TASK } from '../../../connection/protocol/metaKeys.js';
-import type { PoolEvents } from '../../../pool/McpPool.js';
+import type { PoolEvents, ServerNotice } from '../../../pool/McpPool.js';
 import type { Tenant } from '../../users/Tenant.js';
 import type { Session } from '../Session.js';
 import type { SessionTable } from '../SessionTable.js';
@@ -19,7 +19,7 @@ const NO_ONE: Hearing = Object.freeze({ sessions: [], own: false });
 /**
  * The one place that decides who may hear a notification that belongs to no call. On a connection of its own: its session
  * alone. On a shared one, which is shared by the callers of one principal: list changes go to every session of that principal; what names a task, to the
- * session that it was made for; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
+ * session that it was made for, and to none where that is not known; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
  * with a call in flight there, and to none when there are several or none.
  */
 export function hearingOf(
@@ -35,9 +35,10 @@ export function hearingOf(
   if (LIST_CHANGES.has(notice.method)) {
     return { sessions: [...sessions].filter(({ caller }) => caller.principal === principal), own: false };
   }
-  const owner = callers.tasks.ownerOf(server, taskOf(notice));
-  if (owner !== undefined) {
-    const session = sessions.byKey(owner);
+  const task = taskOf(notice);
+  if (task !== undefined) {
+    const owner = callers.tasks.ownerOf(server, task.taskId);
+    const session = owner === undefined ? undefined : sessions.byKey(owner);
     return session === undefined ? NO_ONE : { sessions: [session], own: false };
   }
   const sole = callers.calls.sole(server);
@@ -47,9 +48,13 @@ export function hearingOf(
   return notice.method === 'notifications/message' ? { ...NO_ONE, call: callers.calls.soleCall(server) } : NO_ONE;
 }
 
-/** The task that it is about. */
-function taskOf({ method, params }: PoolEvents['notification']['notice']): unknown {
-  if (method.startsWith('notifications/tasks')) return params?.['taskId'];
-  const meta = params?.['_meta'] as Params | undefined;
-  return (meta?.[META_RELATED_TASK] as Params | undefined)?.['taskId'];
+/** Whether it is about a task: who may hear it is not known before the task's call was answered. */
+export const namesTask = (notice: ServerNotice): boolean => taskOf(notice) !== undefined;
+
+/** The task that it is about, whatever stands where its id should. */
+function taskOf({ method, params }: ServerNotice): { readonly taskId?: unknown } | undefined {
+  if (method.startsWith('notifications/tasks')) return params ?? {};
+  const meta = params?.['_meta'] as Params | null | undefined;
+  const related = meta?.[META_RELATED_TASK];
+  return related === undefined || related === null ? undefined : related;
 }
