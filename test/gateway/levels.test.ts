@@ -3,6 +3,7 @@ import { Gateway } from '../../src/gateway/Gateway.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import type { ServerConfig, Sharing } from '../../src/registry/config/ServerConfig.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { FakePool } from '../support/FakePool.js';
 import { exchange, type Message, RawClient } from '../support/httpClient.js';
 import { RawServer } from '../support/rawServer.js';
 import { fixture } from '../support/servers.js';
@@ -170,4 +171,35 @@ test('over Streamable HTTP each hears its own call as far as it asked, whatever 
   expect((await modern(path, 'b', 'alert')).lines).toEqual(from('alert', 'b'));
   expect((await old('d')).lines).toEqual(from('error', 'd'));
   expect(told.filter((level) => level === 'info')).toHaveLength(1);
+});
+
+test('a session that names levels without end has a server told one at a time, and the newest in the end', async () => {
+  const told: unknown[] = [];
+  let answer = (): void => undefined;
+  const pool = new FakePool({
+    one: {
+      capabilities: { tools: {}, logging: {} },
+      methods: {
+        'logging/setLevel': (params) => {
+          told.push(params?.['level']);
+          return new Promise((resolve) => (answer = () => resolve({})));
+        },
+      },
+    },
+  });
+  const own = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await own.listen()).url}/mcp`);
+  await client.initialize();
+  const levels = [...LEVELS, ...LEVELS, 'alert'];
+  const asked = levels.map((level) => client.call('logging/setLevel', { level }));
+  // All of them have come then.
+  await client.call('ping');
+  let done = false;
+  void Promise.all(asked).then(() => (done = true));
+  await vi.waitFor(() => {
+    answer();
+    expect(done).toBe(true);
+  });
+  expect(told.at(-1)).toBe('alert');
+  expect(told.length).toBeLessThan(5);
 });

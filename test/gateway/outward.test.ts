@@ -6,8 +6,8 @@ import { Passage, type PassageOptions } from '../../src/gateway/aggregate/passag
 import type { TaskIds } from '../../src/gateway/aggregate/passage/TaskIds.js';
 import type { Uris } from '../../src/gateway/aggregate/uris/Uris.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
-import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
 import type { ServerNotice } from '../../src/pool/McpPool.js';
+import { ownTasks } from '../support/ownTasks.js';
 
 const outward = vi.fn((_server: string, uri: string) => `poolkit:s/${uri}`);
 const known = vi.fn(() => ({ resources: [], templates: [] }));
@@ -43,7 +43,7 @@ test('the places of a deep answer are not compared level by level', async () => 
 
 test('an answer makes one task, however often it names one', async () => {
   const answer = Buffer.from('{"task":{"taskId":"1"},"task":{"taskId":"2"},"task":{"taskId":"3"}}');
-  const tasks = new OwnTasks();
+  const tasks = ownTasks();
   const passage = new Passage({
     callers: { request: async () => answer, tasks },
     levels: { tell: async () => undefined },

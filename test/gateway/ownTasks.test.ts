@@ -1,13 +1,18 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { objectOf } from '../../src/connection/protocol/objectOf.js';
+import { RpcError } from '../../src/core/errors.js';
+import { TaskIds } from '../../src/gateway/aggregate/passage/TaskIds.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { CallsInFlight } from '../../src/gateway/session/callers/CallsInFlight.js';
-import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
+import { OwnTasks, TaskOwners } from '../../src/gateway/session/OwnTasks.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
+import { ownTasks } from '../support/ownTasks.js';
 
 /** A server that counts its tasks, says that one is done in the same breath as it makes it, and tells of one that no session was given. */
 const SERVER = `
@@ -59,7 +64,7 @@ test.each(['/mcp', '/servers/one/mcp'])(
 );
 
 test("a task id that a server gives again is the one's it was given last: also while another asks for it", async () => {
-  const tasks = new OwnTasks();
+  const tasks = ownTasks();
   const [first, second] = [{ key: 'a' }, { key: 'b' }];
   tasks.made('s', first, { task: { taskId: '1' } });
   const asked = tasks.ask('s', first, '1', {}, async () => {
@@ -108,4 +113,69 @@ test('a group that lost a server tells nothing more of its resources', async () 
   const kinds = (await heard.has(4)).map(({ method }) => method?.split('/')[2]);
   expect(kinds).toEqual(['updated', 'list_changed', 'list_changed', 'updated']);
   await heard.stop();
+});
+
+test("behind a URL all principals have one program, whose ids are the last one's; a program of this machine is each principal's own", () => {
+  const owners = new TaskOwners();
+  const of = (principal: string, config: object): OwnTasks =>
+    new OwnTasks(owners, { config: () => config as ServerConfig }, principal);
+  const [url, command] = [{ url: 'http://127.0.0.1/' }, { command: 'x' }];
+  const made = { task: { taskId: 'task-1' } };
+  const has = (): boolean[] =>
+    [url, command].flatMap((config) => [
+      of('ann', config).has('s', { key: 'a' }, 'task-1'),
+      of('bob', config).has('s', { key: 'b' }, 'task-1'),
+    ]);
+  for (const config of [url, command]) of('ann', config).made('s', { key: 'a' }, made);
+  expect(has()).toEqual([true, false, true, false]);
+  for (const config of [url, command]) of('bob', config).made('s', { key: 'b' }, made);
+  expect(has()).toEqual([false, true, true, true]);
+});
+
+test('ids of tasks open in every process with the same keys, also with older ones, and for their principal alone', () => {
+  const [older, newer] = ['a', 'b'].map((each) => `${each}-secret of thirty-two bytes at least`);
+  const ids = (keys: string[] | undefined, principal?: string): TaskIds =>
+    new TaskIds(new TaskOwners(keys).sealKeys, principal);
+  const given = ids([older as string]).exposed('s', '1');
+  const found = { server: 's', taskId: '1' };
+  expect(ids([newer as string, older as string]).find(['s'], given)).toEqual(found);
+  expect(ids([older as string]).find(['s'], ids([older as string]).exposed('s', '1'))).toEqual(found);
+  for (const other of [ids([newer as string]), ids(undefined), ids([older as string], 'ann')])
+    expect(other.find(['s'], given)).toBeUndefined();
+});
+
+test('that an elicitation is complete is told to the session whose call asked for it, though another alone has a call in flight', async () => {
+  let asked = (): void => undefined;
+  const waits = new Promise<void>((resolve) => (asked = resolve));
+  const data = { elicitations: [{ mode: 'url', elicitationId: 'e-1', url: 'https://example.test/', message: 'm' }] };
+  const call = (params?: Readonly<Record<string, unknown>>): unknown => {
+    if (params?.['name'] === 'ask') throw new RpcError('one', -32_042, 'open it first', data);
+    asked();
+    return new Promise(() => undefined);
+  };
+  const pool = new FakePool({ one: { methods: { 'tools/call': call } } });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  const [own, other] = [new RawClient(url), new RawClient(url)];
+  for (const each of [own, other]) await each.initialize();
+  const [heard, overheard] = [await own.listen(), await other.listen()];
+  expect((await own.call('tools/call', { name: 'ask' })).error).toMatchObject({ code: -32_042 });
+  const busy = other.call('tools/call', { name: 'wait' }).catch(() => undefined);
+  await waits;
+  const event = { server: 'one', principal: undefined, key: undefined };
+  for (const [method, params] of [
+    ['notifications/elicitation/complete', { elicitationId: 'e-1' }],
+    ['notifications/tools/list_changed', {}],
+  ]) {
+    pool.emit('notification', { ...event, notice: { method, params } } as never);
+    await setImmediate();
+  }
+  expect((await heard.has(2)).map(({ method }) => method)).toEqual([
+    'notifications/elicitation/complete',
+    'notifications/tools/list_changed',
+  ]);
+  expect((await overheard.has(1)).map(({ method }) => method)).toEqual(['notifications/tools/list_changed']);
+  await Promise.all([heard.stop(), overheard.stop()]);
+  await gateway.close({ graceMs: 0 });
+  await busy;
 });

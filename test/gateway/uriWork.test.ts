@@ -12,10 +12,10 @@ import {
 } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { parseAnswer } from '../../src/gateway/rpc/parseAnswer.js';
-import { OwnTasks } from '../../src/gateway/session/OwnTasks.js';
 import { Credentials } from '../../src/pool/server/callers/Credentials.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { countTurns } from '../support/countTurns.js';
+import { ownTasks } from '../support/ownTasks.js';
 import { RUNS } from '../support/runs.js';
 
 const session = {} as Downstream;
@@ -292,7 +292,7 @@ test('lists of one server drive out none of another, however large and however o
 });
 
 test('what one server makes of tasks drives out no task of another, and all sessions together keep a bounded number', () => {
-  const tasks = new OwnTasks();
+  const tasks = ownTasks();
   const sessions = Array.from({ length: 30 }, (_, at) => ({ key: `${at}` }));
   const [modest = session] = sessions;
   const make = (server: string, owner: { key: string }, taskId: string): void =>

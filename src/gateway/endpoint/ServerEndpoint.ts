@@ -39,7 +39,7 @@ export class ServerEndpoint implements BareEndpoint {
   readonly #sessions: () => readonly Downstream[];
   readonly #tell: ServerEndpointOptions['tell'];
   /** Stands for all clients of the modern era, as whose tasks are. */
-  readonly #modernClients: TaskOwner = { key: '' };
+  readonly #modernClients: TaskOwner;
 
   constructor(options: ServerEndpointOptions) {
     this.#pool = options.pool;
@@ -48,6 +48,7 @@ export class ServerEndpoint implements BareEndpoint {
     this.#clock = options.clock;
     this.#sessions = options.sessions;
     this.#tell = options.tell;
+    this.#modernClients = { key: JSON.stringify([this.#callers.base?.principal]) };
   }
 
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {

@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { RequestTimeoutError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import { type CallSignal, signalOf } from '../../core/wait/Cancellation.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
@@ -20,11 +21,18 @@ export interface LogLevelsOptions {
   readonly sessions: () => readonly Downstream[];
 }
 
+/** What one server is told for one session. */
+interface Telling {
+  level: string;
+  /** Under way: it goes on until the server was told the newest. */
+  asking: Promise<void> | undefined;
+}
+
 /** What a client of several servers wants to be logged: each server is told when it is first used after that, or is up already. */
 export class LogLevels {
   readonly #options: LogLevelsOptions;
   /** By session, what each server was told. */
-  readonly #told = new WeakMap<Downstream, Map<string, string>>();
+  readonly #told = new WeakMap<Downstream, Map<string, Telling>>();
 
   constructor(options: LogLevelsOptions) {
     this.#options = options;
@@ -41,18 +49,33 @@ export class LogLevels {
     await Promise.all(up.map((server) => this.tell(server, session, signal)));
   }
 
-  /** Tells a server what the session wants, unless it knows. Rejects as `set`. */
+  /** Tells a server what the session wants, unless it knows: one request at a time, in a turn that others leave. Rejects as `set`. */
   async tell(server: string, session: Downstream, signal?: CallSignal): Promise<void> {
     const { logLevel: level } = session;
     if (level === undefined || session.era === 'modern') return;
-    const told = this.#told.get(session) ?? new Map<string, string>();
+    const told = this.#told.get(session) ?? new Map<string, Telling>();
     this.#told.set(session, told);
-    if (told.get(server) === level) return;
+    const known = told.get(server);
+    if (known?.level === level) return;
     const { pool, callers, clock } = this.#options;
     if (callers.eraOf(server, session) !== 'legacy') return;
     if (pool.info(server, callers.of(server, session))?.capabilities.logging === undefined) return;
-    told.set(server, level);
-    await within(this.#ask(server, session, level), { clock, signal: signalOf(signal) });
+    const telling = known ?? { level, asking: undefined };
+    told.set(server, telling);
+    telling.level = level;
+    telling.asking ??= this.#askNewest(server, session, telling);
+    await within(telling.asking, { clock, signal: signalOf(signal) });
+  }
+
+  /** Never rejects. */
+  async #askNewest(server: string, session: Downstream, telling: Telling): Promise<void> {
+    for (let asked: string | undefined; asked !== telling.level; ) {
+      asked = telling.level;
+      const { level } = telling;
+      // In its turn, since a client may have a hundred servers told; it is not waited for there.
+      await (await inTurnOrNow(() => ({ done: this.#ask(server, session, level) }))).done;
+    }
+    telling.asking = undefined;
   }
 
   /** Never rejects. */
@@ -77,10 +100,10 @@ export class LogLevels {
   /** The level that a server is told: on a shared one the most verbose that a session wants. */
   lowest(server: string, session: Downstream, level: string): string {
     if (this.#options.callers.isBound(server)) return level;
-    const others = this.#options.sessions().filter((each) => each !== session);
-    const wanted = [level, ...others.map(({ logLevel }) => logLevel)].flatMap((each) =>
-      each === undefined ? [] : [LEVELS.indexOf(each)],
-    );
-    return LEVELS[wanted.reduce((a, b) => Math.min(a, b))] ?? level;
+    let lowest = LEVELS.indexOf(level);
+    for (const other of this.#options.sessions()) {
+      if (other !== session && other.logLevel !== undefined) lowest = Math.min(lowest, LEVELS.indexOf(other.logLevel));
+    }
+    return LEVELS[lowest] ?? level;
   }
 }

@@ -1,15 +1,21 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { madeTask } from '../../connection/protocol/madeTask.js';
+import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { RpcError } from '../../core/errors.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import { SessionTables } from '../endpoint/SessionTables.js';
+import type { GatewayPool } from '../GatewayOptions.js';
 import { Refusal } from '../rpc/failure.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
+import { sessionKeysOf } from '../tickets/sessionKeys.js';
 
-/** Tasks that are remembered of all servers together: the server that has most loses the older half, of the session that has most first. */
+/** Tasks that are remembered of all programs together: the one that has most loses the older half, of the session that has most first. */
 const MAX_TASKS = 200_000;
+/** Elicitations of one error that are remembered. */
+const MAX_ELICITATIONS = 100;
 /** A longer one is kept as its hash. */
 const SHORT_ID_LENGTH = 64;
 
@@ -18,33 +24,89 @@ export interface TaskOwner {
   readonly key: string;
 }
 
+/** The owners of tasks and elicitations of all servers' programs, for all principals: who they were made for, the last where an id is given again. */
+export class TaskOwners {
+  /** Their keys, in a table for each program. */
+  readonly #owners = new SessionTables({ maxWeight: MAX_TASKS, maxAllWeight: MAX_TASKS });
+  /** Each stands for a program. */
+  readonly #programs = new Map<string, object>();
+  /** What ids are sealed by: the first seals, all of them open. */
+  readonly sealKeys: readonly Uint8Array[];
+
+  /** `sessionKeys`: of all processes; without any, ids are of this one. @throws OptionError for keys that are none */
+  constructor(sessionKeys: readonly (string | Uint8Array)[] = [randomBytes(32)]) {
+    this.sealKeys = sessionKeysOf(sessionKeys).map(({ key }) => key);
+  }
+
+  set(program: string, name: string, { key }: TaskOwner): void {
+    const all = this.#programs.get(program) ?? {};
+    this.#programs.set(program, all);
+    this.#owners.set(all, keyOf(name), key, 1);
+  }
+
+  get(program: string, name: string): string | undefined {
+    const all = this.#programs.get(program);
+    return all && this.#owners.serverOf(all, keyOf(name));
+  }
+}
+
 /**
- * Whose the tasks of shared servers are: who they were made for, the last where a server gives an id again, for example since it was started
- * anew. None may ask for a task of no known owner, and none is told of it.
+ * Whose the tasks of shared servers are, as one principal's sessions and clients see it. None may ask for a task of no known owner, and none is
+ * told of it.
  */
 export class OwnTasks {
-  /** The keys of their owners, in a table for each server. */
-  readonly #owners = new SessionTables({ maxWeight: MAX_TASKS, maxAllWeight: MAX_TASKS });
-  /** Each stands for a server. */
-  readonly #servers = new Map<string, object>();
+  readonly #owners: TaskOwners;
+  readonly #pool: Pick<GatewayPool, 'config'>;
+  readonly #principal: string | undefined;
+
+  constructor(owners: TaskOwners, pool: Pick<GatewayPool, 'config'>, principal: string | undefined) {
+    this.#owners = owners;
+    this.#pool = pool;
+    this.#principal = principal;
+  }
+
+  get sealKeys(): readonly Uint8Array[] {
+    return this.#owners.sealKeys;
+  }
 
   /** A call was answered: with a task, if its server makes one of it. */
   made(server: string, owner: TaskOwner, result: unknown): void {
     const taskId = madeTask(result);
-    if (taskId === undefined) return;
-    const all = this.#servers.get(server) ?? {};
-    this.#servers.set(server, all);
-    this.#owners.set(all, keyOf(taskId), owner.key, 1);
+    if (taskId !== undefined) this.#owners.set(this.#programOf(server), task(taskId), owner);
+  }
+
+  /** A call failed: with what its client has to open first, of which its server may tell by itself later (2025-11-25, elicitation). */
+  demanded(server: string, owner: TaskOwner, error: unknown): void {
+    if (!(error instanceof RpcError) || error.rpcCode !== RPC_CODES.urlElicitationRequired) return;
+    const { elicitations } = objectOf(error.data);
+    if (!Array.isArray(elicitations)) return;
+    for (const each of elicitations.slice(0, MAX_ELICITATIONS)) {
+      const { elicitationId: id } = objectOf(each);
+      if (typeof id === 'string') this.#owners.set(this.#programOf(server), elicitation(id), owner);
+    }
+  }
+
+  /** The key of the one whose elicitation it is; undefined where that is not known. */
+  elicited(server: string, id: unknown): string | undefined {
+    return typeof id === 'string' ? this.#owners.get(this.#programOf(server), elicitation(id)) : undefined;
   }
 
   /** The key of the one whose it is; undefined where that is not known. */
   ownerOf(server: string, taskId: unknown): string | undefined {
-    const all = this.#servers.get(server);
-    return all && typeof taskId === 'string' ? this.#owners.serverOf(all, keyOf(taskId)) : undefined;
+    return typeof taskId === 'string' ? this.#owners.get(this.#programOf(server), task(taskId)) : undefined;
   }
 
   has(server: string, { key }: TaskOwner, taskId: unknown): boolean {
     return this.ownerOf(server, taskId) === key;
+  }
+
+  /** Principals have a program of this machine each to themselves, and share what is behind a URL; by its place, which the config may change. */
+  #programOf(server: string): string {
+    const config = this.#pool.config(server);
+    const ways: readonly object[] = config !== undefined && 'targets' in config ? config.targets : [config ?? {}];
+    const places = ways.map(objectOf).map(({ command, args, url }) => ({ command, args, url }));
+    const own = places.every(({ command }) => command !== undefined);
+    return JSON.stringify([server, places, own ? this.#principal : undefined]);
   }
 
   /**
@@ -73,7 +135,7 @@ export class OwnTasks {
     const list = parsed(result) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
     const own = await ownOf(list.tasks, (task) =>
-      this.has(server, owner, (task as { readonly taskId?: unknown } | null)?.taskId),
+      this.has(server, owner, objectOf(task)['taskId']) ? task : undefined,
     );
     return own.length === list.tasks.length ? result : Buffer.from(JSON.stringify({ ...list, tasks: own }));
   }
@@ -82,14 +144,14 @@ export class OwnTasks {
 export const taskNotFound = (): Refusal =>
   new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
 
-/** Those of a list that are a session's own; a long one is looked through in turns of the event loop. */
-export async function ownOf(tasks: readonly unknown[], isOwn: (task: unknown) => boolean): Promise<unknown[]> {
+/** Those of a list that are a session's own, as `shown` gives them, or undefined; a long one is gone through in turns of the event loop. */
+export async function ownOf(tasks: readonly unknown[], shown: (task: unknown) => unknown): Promise<unknown[]> {
   const own: unknown[] = [];
   let at = 0;
   await inSlices(() => {
     if (at === tasks.length) return true;
-    const task = tasks[at++];
-    if (isOwn(task)) own.push(task);
+    const task = shown(tasks[at++]);
+    if (task !== undefined) own.push(task);
     return false;
   });
   return own;
@@ -102,3 +164,7 @@ function keyOf(taskId: string): string {
   if (taskId.length <= SHORT_ID_LENGTH) return `=${taskId}`;
   return `#${createHash('sha256').update(taskId).digest('base64url')}`;
 }
+
+/** Names that are different for each kind. */
+const task = (id: string): string => `task ${id}`;
+const elicitation = (id: string): string => `elicitation ${id}`;

@@ -15,6 +15,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import { ModernClients } from '../modern/ModernClients.js';
 import { Callers } from '../session/callers/Callers.js';
 import { passesPieces } from '../session/callers/passesPieces.js';
+import { OwnTasks, type TaskOwners } from '../session/OwnTasks.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import type { User } from './Authenticate.js';
 import type { ScopeRules } from './scopes/ScopeRules.js';
@@ -30,6 +31,7 @@ export interface TenantOptions {
   readonly curation: CurationTable;
   readonly held: HeldBytes;
   readonly states: RequestStates;
+  readonly taskOwners: TaskOwners;
   readonly infos: MergedInfos;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -76,6 +78,7 @@ export class Tenant implements Closeable {
       inPieces: passesPieces(gateway.pool),
       held,
       states: options.states,
+      tasks: new OwnTasks(options.taskOwners, gateway.pool, this.principal),
       sessions,
     });
     const { endpoints, aggregates, parts } = makeEndpoints(

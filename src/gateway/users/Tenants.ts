@@ -5,12 +5,13 @@ import type { Curation } from '../../registry/config/curation/Curation.js';
 import { MergedInfos } from '../aggregate/MergedInfos.js';
 import { RequestStates } from '../bridge/RequestStates.js';
 import { CurationTable } from '../curation/CurationTable.js';
+import { TaskOwners } from '../session/OwnTasks.js';
 import { callerOrigin } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { User } from './Authenticate.js';
 import { Tenant, type TenantOptions } from './Tenant.js';
 
-export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states' | 'infos'> {
+export interface TenantsOptions extends Omit<TenantOptions, 'curation' | 'states' | 'taskOwners' | 'infos'> {
   readonly curation: Curation | undefined;
   /** Principals that are kept, of one user three quarters. The least recently used without a session or call makes room. */
   readonly maxTenants?: number;
@@ -33,7 +34,8 @@ export class Tenants {
     this.#shares = new Shares(maxTenants ?? Math.max(MIN_TENANTS, 2 * options.settings.maxSessions));
     const states = new RequestStates(options.gateway.sessionKeys);
     const infos = new MergedInfos(options.logger);
-    this.#options = { ...options, states, infos, curation: new CurationTable(curation) };
+    const taskOwners = new TaskOwners(options.gateway.sessionKeys);
+    this.#options = { ...options, states, taskOwners, infos, curation: new CurationTable(curation) };
     this.#anonymous = new Tenant(undefined, this.#options);
   }
 

@@ -5,6 +5,7 @@ import { rewritten } from '../../../src/gateway/rpc/rewriting/rewritten.js';
 import { OwnTasks } from '../../../src/gateway/session/OwnTasks.js';
 import { asPrivate } from '../../../src/gateway/users/scopes/asPrivate.js';
 import { countTurns } from '../../support/countTurns.js';
+import { ownTasks } from '../../support/ownTasks.js';
 
 const MIB = 1_024 * 1_024;
 /** Bytes of a result that are gone through in one turn, at the most. */
@@ -38,7 +39,7 @@ test('a large result is changed in turns of the event loop, whatever it is chang
 });
 
 test('a list of tasks that is too large to be read is refused, and a large result makes no task', async () => {
-  const tasks = new OwnTasks();
+  const tasks = ownTasks();
   const list = Buffer.from(`{"tasks":[],"x":"${'x'.repeat(8 * MIB)}"}`);
   await expect(tasks.filtered('s', { key: 'k' }, list)).rejects.toThrow(/may have 8388608/);
   const session = { key: 'k' };
@@ -47,7 +48,7 @@ test('a list of tasks that is too large to be read is refused, and a large resul
 });
 
 test('a long list of tasks is looked through in turns of the event loop', async () => {
-  const tasks = new OwnTasks();
+  const tasks = ownTasks();
   const session = { key: 'k' };
   for (const id of ['1', '70000']) tasks.made('s', session, { task: { taskId: id } });
   const list = Buffer.from(JSON.stringify({ tasks: Array.from({ length: 80_000 }, (_, at) => ({ taskId: `${at}` })) }));

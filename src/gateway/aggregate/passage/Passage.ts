@@ -21,11 +21,13 @@ export interface PassageOptions {
 /** A call of the aggregate on its way to one server and back, with what names a URI or a task changed on both. */
 export class Passage {
   readonly outward: Outward;
-  readonly taskIds = new TaskIds();
+  readonly taskIds: TaskIds;
   readonly #options: PassageOptions;
 
   constructor(options: PassageOptions) {
     this.#options = options;
+    const { tasks, base } = options.callers;
+    this.taskIds = new TaskIds(tasks.sealKeys, base?.principal);
     this.outward = new Outward(options.uris, this.taskIds);
   }
 

@@ -1,3 +1,4 @@
+import { objectOf } from '../../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../core/errors.js';
@@ -5,6 +6,7 @@ import type { Logger } from '../../../core/logger.js';
 import { withDeadline } from '../../../core/time/within.js';
 import { signalOf } from '../../../core/wait/Cancellation.js';
 import type { McpPool } from '../../../pool/McpPool.js';
+import { changed } from '../../bridge/paramsFor.js';
 import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -58,17 +60,20 @@ export class Tasks {
 
   /** A page is a page of one server; one that cannot tell, or not soon, is passed over. On a shared server a session has its own tasks alone. */
   async #list(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    const { callers, passage, logger } = this.#options;
+    const { callers, logger } = this.#options;
     const servers = this.#servers(session);
-    const given = { params, paramsText: call.paramsText };
     let { index, cursor } = startOf(servers, params?.['cursor']);
     for (; index < servers.length; index++, cursor = undefined) {
       const server = servers[index] as string;
-      const own = { cursor };
       let page: TaskPage;
       try {
-        const crossing = { server, session, method: 'tasks/list' };
-        const send = (signal: AbortSignal) => passage.send(crossing, given, { ...whole(call), signal }, own);
+        const own = await changed(params, call, { params: { cursor } });
+        const send = (signal: AbortSignal): Promise<unknown> =>
+          callers.request(server, session, 'tasks/list', own.params, {
+            ...whole(call),
+            paramsText: own.paramsText,
+            signal,
+          });
         page = parseAnswer((await this.#soon(server, send, call)) as Uint8Array) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
@@ -76,7 +81,7 @@ export class Tasks {
         continue;
       }
       const all: readonly unknown[] = Array.isArray(page.tasks) ? page.tasks : [];
-      const tasks = callers.isBound(server) ? all : await ownOf(all, (task) => this.#isOf(session, task));
+      const tasks = await ownOf(all, (task) => this.#shown(server, session, task));
       const { nextCursor: inner } = page;
       const next = typeof inner === 'string' ? [server, inner] : [servers[index + 1]];
       if (tasks.length === 0 && typeof inner !== 'string') continue;
@@ -102,10 +107,12 @@ export class Tasks {
     });
   }
 
-  #isOf(session: Downstream, task: unknown): boolean {
-    const { pool, passage, callers } = this.#options;
-    const route = passage.taskIds.find(pool.servers(), (task as Params | null)?.['taskId']);
-    return route !== undefined && callers.tasks.has(route.server, session, route.taskId);
+  /** A server's task as the session knows it; undefined for another's. */
+  #shown(server: string, session: Downstream, task: unknown): unknown {
+    const { passage, callers } = this.#options;
+    const { taskId } = objectOf(task);
+    if (!callers.isBound(server) && !callers.tasks.has(server, session, taskId)) return undefined;
+    return typeof taskId === 'string' ? { ...objectOf(task), taskId: passage.taskIds.exposed(server, taskId) } : task;
   }
 }
 

@@ -7,6 +7,7 @@ import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
 import { levelOf } from '../../rpc/levels.js';
+import type { OwnTasks } from '../OwnTasks.js';
 import type { CallerTable } from './CallerTable.js';
 import { CallsInFlight } from './CallsInFlight.js';
 import { countedCaller } from './countedCaller.js';
@@ -17,6 +18,8 @@ export interface CallSenderOptions {
   readonly table: CallerTable;
   /** The principal whose calls these are. */
   readonly base: Caller | undefined;
+  /** What their servers made for whom. */
+  readonly tasks: OwnTasks;
   readonly callIdleMs: number;
   /** Large results may come in pieces. */
   readonly inPieces: boolean;
@@ -61,6 +64,7 @@ export class CallSender {
         }
       }
     } catch (error) {
+      this.#options.tasks.demanded(server, session, error);
       flight.failed(error);
       throw error;
     } finally {

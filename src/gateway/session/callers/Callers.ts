@@ -20,7 +20,7 @@ import type { HeldBytes } from '../../http/HeldBytes.js';
 import type { ModernClients } from '../../modern/ModernClients.js';
 import { ToolDefinitions } from '../../modern/ParamChecks.js';
 import { askable, type Params } from '../../rpc/envelope.js';
-import { OwnTasks } from '../OwnTasks.js';
+import type { OwnTasks } from '../OwnTasks.js';
 import { callerOrigin } from '../origin.js';
 import { CallerTable } from './CallerTable.js';
 import { CallSender } from './CallSender.js';
@@ -48,6 +48,8 @@ export interface CallersOptions {
   readonly inPieces: boolean;
   /** Seals what modern servers have modern clients keep for them. */
   readonly states: RequestStates;
+  /** Whose the tasks of servers are. */
+  readonly tasks: OwnTasks;
 }
 
 const DONE = Promise.resolve();
@@ -62,8 +64,9 @@ export class Callers {
   readonly base: Caller | undefined;
   /** Lists of servers that are not asked for again yet. */
   readonly failures: ListFailures;
-  /** Whose the tasks of servers are. */
-  readonly tasks = new OwnTasks();
+  readonly tasks: OwnTasks;
+  /** Which sessions have calls in flight to which server. */
+  readonly calls: Pick<CallsInFlight, 'sole' | 'soleCall'>;
   readonly #pool: GatewayPool;
   readonly #logger: Logger;
   readonly #rooms: RoomMaker<(other: Downstream) => boolean>;
@@ -75,12 +78,14 @@ export class Callers {
   readonly #notices: ClientNotices;
 
   constructor(options: CallersOptions) {
-    const { pool, logger, clock, clients, sessions, callIdleMs, inPieces, held, base, states, failures } = options;
-    this.#states = states;
+    const { pool, logger, clock, clients, sessions, callIdleMs, inPieces, held, base, tasks } = options;
+    this.#states = options.states;
     this.#table = new CallerTable(pool, clock, base);
     this.base = base;
-    this.failures = failures;
-    this.#sender = new CallSender({ pool, table: this.#table, base, callIdleMs, inPieces, clock, logger });
+    this.failures = options.failures;
+    this.tasks = tasks;
+    this.#sender = new CallSender({ pool, table: this.#table, base, tasks, callIdleMs, inPieces, clock, logger });
+    this.calls = this.#sender.calls;
     const own = (server: string): number => this.#table.connections(server, sessions());
     const isFull = (server: string): boolean => isFullFor(pool, server, clock, base?.principal ? own : undefined);
     this.#rooms = new RoomMaker({ clock, isFull, makeRoom: (uses) => sessions().endAbandoned(uses) });
@@ -265,11 +270,6 @@ export class Callers {
     }
   }
 
-  /** Which sessions have calls in flight to which server. */
-  get calls(): Pick<CallsInFlight, 'sole' | 'soleCall'> {
-    return this.#sender.calls;
-  }
-
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
   notify(session: Downstream, method: string, params: Params | undefined): void {
     const owner = session.origin ?? callerOrigin(this.base);
@@ -287,13 +287,13 @@ export class Callers {
 
   /** The session is over: its connections end, at the pool's own pace. */
   release(session: Downstream): void {
+    const { principal } = this.base ?? {};
     for (const [server] of this.#table.callersOf(session)) {
       if (!this.#pool.hasServer(server) || !this.isBound(server)) continue;
-      this.#pool
-        .releaseKey(server, session.key, this.base?.principal === undefined ? {} : { principal: this.base.principal })
-        .catch((error: unknown) =>
-          this.#logger.warn({ server, error: messageOf(error) }, "a session's connection did not end cleanly"),
-        );
+      const ended = this.#pool.releaseKey(server, session.key, principal === undefined ? {} : { principal });
+      const logged = (error: unknown): void =>
+        this.#logger.warn({ server, error: messageOf(error) }, "a session's connection did not end cleanly");
+      ended.catch(logged);
     }
     this.#table.forget(session);
   }

@@ -19,7 +19,7 @@ const NO_ONE: Hearing = Object.freeze({ sessions: [], own: false });
 /**
  * The one place that decides who may hear a notification that belongs to no call. On a connection of its own: its session
  * alone. On a shared one, which is shared by the callers of one principal: list changes go to every session of that principal; what names a task, to the
- * session that it was made for, and to none where that is not known; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
+ * session that it was made for, and to none where that is not known; so does what an error had the client open first, where that is known; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
  * with a call in flight there, and to none when there are several or none.
  */
 export function hearingOf(
@@ -36,8 +36,9 @@ export function hearingOf(
     return { sessions: [...sessions].filter(({ caller }) => caller.principal === principal), own: false };
   }
   const task = taskOf(notice);
-  if (task !== undefined) {
-    const owner = callers.tasks.ownerOf(server, task.taskId);
+  const elicited = callers.tasks.elicited(server, elicitationOf(notice));
+  if (task !== undefined || elicited !== undefined) {
+    const owner = task === undefined ? elicited : callers.tasks.ownerOf(server, task.taskId);
     const session = owner === undefined ? undefined : sessions.byKey(owner);
     return session === undefined ? NO_ONE : { sessions: [session], own: false };
   }
@@ -50,6 +51,9 @@ export function hearingOf(
 
 /** Whether it is about a task: who may hear it is not known before the task's call was answered. */
 export const namesTask = (notice: ServerNotice): boolean => taskOf(notice) !== undefined;
+
+const elicitationOf = ({ method, params }: ServerNotice): unknown =>
+  method === 'notifications/elicitation/complete' ? params?.['elicitationId'] : undefined;
 
 /** The task that it is about, whatever stands where its id should. */
 function taskOf({ method, params }: ServerNotice): { readonly taskId?: unknown } | undefined {
