@@ -60,9 +60,9 @@ test('coalesce: each caller keeps its own times, and the call that is shared liv
     const answer = new Promise<unknown>((settle) => sent.push({ call, settle }));
     return CallResult.of(await within(answer, { clock: systemClock, timeoutMs, late: () => late(timeoutMs), signal }));
   };
-  const ask = (changes: CallChanges, times: NonNullable<CallOrigin['times']> = {}): Promise<unknown> => {
+  const ask = (changes: CallChanges, options: NonNullable<CallOrigin['options']> = {}): Promise<unknown> => {
     const origin = { kind: 'request', from: 'client', server: 's', method: 'tools/list', caller: undefined } as const;
-    const asked = chain.run({ ...origin, idempotent: false, era: () => undefined, times }, {}, changes, end);
+    const asked = chain.run({ ...origin, idempotent: false, era: () => undefined, options }, {}, changes, end);
     return asked.then(
       (result) => result.value,
       (error: Error) => error.message,

@@ -18,13 +18,15 @@ export interface CallOrigin {
   readonly caller: Caller | undefined;
   readonly idempotent: boolean;
   readonly era: () => Era | undefined;
-  /** What its caller says of its times, beside those that middleware may change. */
-  readonly times?: OwnTimes;
+  /** What its caller says beside what middleware may change: of its times, and of the client it is made for. */
+  readonly options?: OwnOptions;
+  /** Made on a connection that is its caller's for a while. */
+  readonly leased?: boolean;
 }
 
-type OwnTimes = Pick<
+type OwnOptions = Pick<
   CallOptions,
-  'acquireTimeoutMs' | 'maxTotalTimeoutMs' | 'resetTimeoutOnProgress' | 'pauseWhileAsked'
+  'acquireTimeoutMs' | 'maxTotalTimeoutMs' | 'resetTimeoutOnProgress' | 'pauseWhileAsked' | 'client' | 'onRequest'
 >;
 
 /** Params as they were written. */
@@ -71,9 +73,20 @@ class Call implements PassedCall {
 
   static timesOf(call: MiddlewareCall): string {
     if (!(#origin in call)) return '';
-    const { acquireTimeoutMs, maxTotalTimeoutMs, resetTimeoutOnProgress, pauseWhileAsked } = call.#origin.times ?? {};
+    const { acquireTimeoutMs, maxTotalTimeoutMs, resetTimeoutOnProgress, pauseWhileAsked } = call.#origin.options ?? {};
     const { timeoutMs } = call.changes;
     return String([timeoutMs, acquireTimeoutMs, maxTotalTimeoutMs, resetTimeoutOnProgress, pauseWhileAsked]);
+  }
+
+  static askerOf(call: MiddlewareCall): unknown {
+    const { client, onRequest } = (#origin in call && call.#origin.options) || {};
+    // Servers of the legacy era are not told the client of a call.
+    const told = call.era === 'legacy' ? undefined : client;
+    return onRequest === undefined ? told : [told];
+  }
+
+  static isLeased(call: MiddlewareCall): boolean {
+    return #origin in call && call.#origin.leased === true;
   }
 
   get kind(): MiddlewareCall['kind'] {
@@ -136,6 +149,12 @@ export const paramsTextOf = (call: MiddlewareCall): string | undefined => Call.t
 
 /** How long a call may wait and run, but for its `deadlineMs`, as text: equal for calls with equal times. */
 export const timesOf = (call: MiddlewareCall): string => Call.timesOf(call);
+
+/** The client that its server is told of, and whether that can be asked: a value, equal for those who are answered alike. */
+export const askerOf = (call: MiddlewareCall): unknown => Call.askerOf(call);
+
+/** Whether it is made on a lease: what it brings may depend on what its holder did before. */
+export const isLeased = (call: MiddlewareCall): boolean => Call.isLeased(call);
 
 /** Middleware in the order it was added: the first stands outermost. */
 export class MiddlewareChain {

@@ -86,11 +86,12 @@ export class PoolMiddleware {
     params: Params | undefined,
     options: O,
     send: Send<O>,
+    leased = false,
   ): Promise<unknown> {
     const { caller, idempotent = false, raw } = options;
     const era = (): ServerInfo['era'] | undefined => this.#info(server, caller)?.era;
     const party = { server, caller, era };
-    const origin: CallOrigin = { ...party, kind: 'request', from: 'client', method, idempotent, times: options };
+    const origin: CallOrigin = { ...party, kind: 'request', from: 'client', method, idempotent, options, leased };
     // Middleware may look at the result: it is to come whole.
     const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
     const parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
@@ -167,7 +168,7 @@ export class PoolMiddleware {
       request: (method, params, options) => {
         const given: PoolCallOptions = { ...whose, ...options };
         if (this.empty) return lease.request(method, params, given);
-        return this.request(server, method, params, given, (...changed) => lease.request(method, ...changed));
+        return this.request(server, method, params, given, (...own) => lease.request(method, ...own), true);
       },
       notify: (method, params) =>
         this.notify(server, method, params, whose, (changed) => lease.notify(method, changed)),

@@ -5,6 +5,8 @@ interface Flight<T> {
   readonly controller: AbortController;
   /** Callers who can still leave, and each who cannot, for ever. */
   waiting: number;
+  /** Has those leave who joined it, and can. */
+  readonly joined: Set<(reason: unknown) => void>;
 }
 
 /**
@@ -27,15 +29,22 @@ export class SingleFlight<K = string> {
   /** The run under way for the key, or a new one. All callers settle alike, but for those who abort. */
   run<T>(key: K, work: (signal: AbortSignal) => Promise<T>, signal?: AbortSignal): Promise<T> {
     if (signal?.aborted === true) return Promise.reject(signal.reason);
-    const flight = (this.#flights.get(key) as Flight<T> | undefined) ?? this.#start(key, work);
+    const known = this.#flights.get(key) as Flight<T> | undefined;
+    const flight = known ?? this.#start(key, work);
     flight.waiting++;
     if (signal === undefined) return flight.promise;
     return new Promise((resolve, reject) => {
-      const watch = this.#hub.watch(signal, (reason) => {
+      const leave = (reason: unknown): void => {
+        release();
         this.#leave(key, flight as Flight<unknown>);
         reject(reason);
-      });
-      const release = (): void => watch[Symbol.dispose]();
+      };
+      const watch = this.#hub.watch(signal, leave);
+      const release = (): void => {
+        watch[Symbol.dispose]();
+        flight.joined.delete(leave);
+      };
+      if (known !== undefined) flight.joined.add(leave);
       flight.promise.then(
         (value) => {
           release();
@@ -54,6 +63,13 @@ export class SingleFlight<K = string> {
     this.#flights.delete(key);
   }
 
+  /** Of every run only who began it goes on with it: those who joined with a signal leave with `reason`, and its key is free. */
+  split(reason: unknown): void {
+    const flights = [...this.#flights.values()];
+    this.#flights.clear();
+    for (const { joined } of flights) for (const leave of [...joined]) leave(reason);
+  }
+
   #start<T>(key: K, work: (signal: AbortSignal) => Promise<T>): Flight<T> {
     const controller = new AbortController();
     const free = (): void => {
@@ -62,7 +78,7 @@ export class SingleFlight<K = string> {
     const promise = (async () => work(controller.signal))().finally(free);
     // Every caller may have left by the time it rejects.
     promise.catch(() => undefined);
-    const flight: Flight<T> = { promise, controller, waiting: 0 };
+    const flight: Flight<T> = { promise, controller, waiting: 0, joined: new Set() };
     this.#flights.set(key, flight as Flight<unknown>);
     return flight;
   }

@@ -2,16 +2,16 @@ import { LRUCache } from 'lru-cache';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
-import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../connection/channel/codec/parsingCost.js';
+import { MAX_READ_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { checkBytes, withDefaults } from '../../core/options.js';
 import { keyOf } from '../keyOf.js';
-import { isRead } from './coalesce.js';
+import { isRead, saidOf, UnderWay } from '../sharing.js';
 
 export interface CacheOptions {
   /** Bytes of all results kept, with what they are known by; the least recently used go first. One of more than 8 MiB is not kept. @defaultValue 16777216 */
   readonly maxBytes?: number;
-  /** Which calls. @defaultValue lists, reads, and what its caller says may run twice */
+  /** Which of the lists, reads and calls of tools; others never are. @defaultValue lists, reads, and calls of tools that their caller says may run twice */
   readonly when?: (call: MiddlewareCall) => boolean;
   /** A function: how long the result of that call is kept when it has no hint of its own, in ms; 0: it is not. @defaultValue no result without a hint is kept */
   readonly ttlMs?: (call: MiddlewareCall) => number;
@@ -47,8 +47,9 @@ const CHANGES: ReadonlyMap<string, string> = new Map([
 ]);
 
 /**
- * Answers what was answered before, for as long as the server said (`ttlMs` of the modern era): to the same principal and session, or
- * to all where its `cacheScope` is `public`. Around a pool alone. What a server says has changed is forgotten; tools that failed are not kept. @throws OptionError
+ * Answers what was answered before, for as long as the server said (`ttlMs` of the modern era): to the same principal, and
+ * session where its server is `bound`, or to all where its `cacheScope` is `public`. Around a pool alone. What a server says has changed is
+ * forgotten; tools that failed, and what came of asking a client, are not kept. @throws OptionError
  */
 export function cache(given: CacheOptions = {}): Middleware {
   const { maxBytes, when, ttlMs, clock = systemClock } = withDefaults('cache', given, CACHE_DEFAULTS, { clock: true });
@@ -73,6 +74,8 @@ export function cache(given: CacheOptions = {}): Middleware {
     changes.set(server, (changes.get(server) ?? 0) + 1);
     for (const key of [...(byMark.get(mark) ?? [])]) kept.delete(key);
   };
+  /** Answers of calls during which a client was asked are that client's. */
+  const underWay = new UnderWay(() => ({ asked: false }));
   const fresh = (key: string): CallResult | undefined => {
     const found = kept.get(key);
     return found !== undefined && found.untilMs > clock.now() ? CallResult.of(found.result) : undefined;
@@ -81,6 +84,8 @@ export function cache(given: CacheOptions = {}): Middleware {
     // Within a middleware around a gateway, too.
     if (call.path !== undefined) return next();
     if (call.from === 'server') {
+      const group = underWay.asked(call);
+      if (group !== undefined) group.asked = true;
       const begin = CHANGES.get(call.method);
       if (begin !== undefined) {
         forget(call.server, call.method === UPDATED ? readOf(call.server, call.uri) : ofKind(call.server, begin));
@@ -94,10 +99,14 @@ export function cache(given: CacheOptions = {}): Middleware {
     const known = fresh(own) ?? fresh(`public ${everyone}`);
     if (known !== undefined) return known;
     const before = changes.get(call.server);
-    const result = await next();
-    const hint = hintOf(result);
+    const { result, asked } = await underWay.run(call, async (group) => {
+      const result = await next();
+      return { result, asked: group.asked };
+    });
+    if (asked || size(result) > MAX_READ_BYTES || changes.get(call.server) !== before) return result;
+    const hint = saidOf(result);
     const keptMs = hint.ttlMs ?? ttlMs(call);
-    if (hint.failed || !(keptMs > 0) || changes.get(call.server) !== before) return result;
+    if (hint.isOnesOwn || hint.failed || !(keptMs > 0)) return result;
     const { server, method, uri } = call;
     const marks = [ofKind(server, method), ...(method === READ ? [readOf(server, uri)] : [])];
     const key = hint.isPublic ? `public ${everyone}` : own;
@@ -120,27 +129,4 @@ const readOf = (server: string | undefined, uri: string | undefined): string => 
 const GATEWAY =
   'cache stands around a pool, so that what one user was shown is no answer to another, and what changed is forgotten';
 
-/** Results without these words are not looked into. */
-const WORDS = ['"ttlMs"', '"isError"', '"resultType"'] as const;
-
-function hintOf(result: CallResult): {
-  readonly ttlMs: number | undefined;
-  readonly isPublic: boolean;
-  readonly failed: boolean;
-} {
-  const { raw } = result;
-  if (raw instanceof Uint8Array) {
-    const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
-    if (bytes.length <= MAX_READ_BYTES && !WORDS.some((word) => bytes.includes(word)))
-      return { ttlMs: undefined, isPublic: false, failed: false };
-    // What takes too long to be read is passed on as it is.
-    if (bytes.length > MAX_READ_BYTES || costsMore(bytes, MAX_ANSWER_COST))
-      return { ttlMs: undefined, isPublic: false, failed: true };
-  }
-  const { ttlMs, cacheScope, isError, resultType = 'complete' } = (result.value ?? {}) as Record<string, unknown>;
-  return {
-    ttlMs: typeof ttlMs === 'number' ? ttlMs : undefined,
-    isPublic: cacheScope === 'public',
-    failed: isError === true || resultType !== 'complete',
-  };
-}
+const size = ({ raw }: CallResult): number => (raw instanceof Uint8Array ? raw.length : 0);

@@ -49,3 +49,28 @@ test('a key that was forgotten starts a new run; the old one never frees the new
   ends[1]?.(2);
   expect(await fresh).toBe(2);
 });
+
+test('a run that is split goes on for who began it; those who joined leave, and the next one starts anew', async () => {
+  const flights = new SingleFlight();
+  const callers = [1, 2, 3, 4].map(() => new AbortController());
+  const runs: { readonly signal: AbortSignal; readonly end: (value: string) => void }[] = [];
+  const run = (at: number): Promise<string> =>
+    flights.run('a', (signal) => new Promise<string>((end) => runs.push({ signal, end })), callers[at]?.signal);
+  const [first, left, second] = [run(0), run(1), run(2)];
+  callers[1]?.abort('gone');
+  await expect(left).rejects.toBe('gone');
+  flights.split('split');
+  await expect(second).rejects.toBe('split');
+  expect([flights.has('a'), runs[0]?.signal.aborted]).toEqual([false, false]);
+  const next = run(3);
+  runs[0]?.end('first');
+  runs[1]?.end('next');
+  expect([await first, await next, runs.length]).toEqual(['first', 'next', 2]);
+  // Of one that its first caller has left, none is left.
+  const [gone, last] = [run(0), run(2)];
+  callers[0]?.abort('gone');
+  await expect(gone).rejects.toBe('gone');
+  flights.split('split');
+  await expect(last).rejects.toBe('split');
+  expect(runs[2]?.signal.aborted).toBe(true);
+});
