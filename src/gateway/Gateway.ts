@@ -93,7 +93,8 @@ export class Gateway implements Closeable, AsyncDisposable {
     const onEnd = (session: Session): void => this.#tenants.ofSession(session)?.callers.release(session);
     this.#sessions = makeSessions(options, settings, { held, link, logger, clock, onEnd });
     const room = this.#sessions.subscriptionRoom;
-    this.#modern = new ModernHttp({ pool, clients, settings, held, room, logger, clock, onDrop });
+    const admission = admissionOf(options, { logger, scope: this.#scope, signal: this.#closing.signal });
+    this.#modern = new ModernHttp({ pool, clients, settings, held, room, admission, logger, clock, onDrop });
     const inFlight = new InFlight({ name: 'gateway requests', clock, logger });
     this.#inFlight = inFlight;
     this.#checks = new ServerChecks(options.health ?? healthOf(this.#inFlight, clock), pool);
@@ -114,7 +115,6 @@ export class Gateway implements Closeable, AsyncDisposable {
     };
     const http = new StreamableHttp({ ...shared, modern: this.#modern });
     this.#sse = settings.sse ? new SseFront({ ...shared, inFlight: this.#inFlight, clock }) : undefined;
-    const admission = admissionOf(options, { logger, clock, signal: this.#closing.signal });
     this.#tenants = new Tenants({
       scopes: admission?.scopes,
       gateway: options,

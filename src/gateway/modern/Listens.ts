@@ -20,6 +20,7 @@ import { MAX_LABEL_LENGTH, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
 import { originOf } from '../session/origin.js';
 import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
+import type { Admission } from '../users/Admission.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import type { ModernRequest } from './checkRequest.js';
 import type { ListenFilter, Listening } from './Listening.js';
@@ -31,6 +32,7 @@ export interface ListensOptions {
   readonly maxOpen: number;
   /** For the URIs of all. */
   readonly room: SubscriptionRoom;
+  readonly admission: Admission | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly onDrop: () => void;
@@ -75,7 +77,7 @@ export class Listens {
   }
 
   async #hold(endpoint: Endpoint, wanted: Wanted, response: ServerResponse): Promise<void> {
-    const { bounds, maxOpen, room, logger, onDrop } = this.#options;
+    const { bounds, maxOpen, room, admission, logger, onDrop } = this.#options;
     const { idText } = wanted;
     const gone = sharedAbort();
     const place: Place = {
@@ -121,6 +123,7 @@ export class Listens {
       early.push(text);
     };
     response.once('close', () => leave(LEFT));
+    if (endpoint.anyone.caller !== undefined) admission?.follow(response, endpoint.anyone.caller);
     try {
       const client = endpoint.anyone ?? this.#options.clients.anyone;
       const options = { signal: gone.signal, onNotification: tell };

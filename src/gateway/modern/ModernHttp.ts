@@ -21,6 +21,7 @@ import { PostReply } from '../http/stream/PostReply.js';
 import { checkNames, type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
 import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
+import type { Admission } from '../users/Admission.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { checkRequest, isUnfit, type ModernRequest, statusOf } from './checkRequest.js';
 import { Listens } from './Listens.js';
@@ -54,6 +55,8 @@ export interface ModernHttpOptions {
   readonly held: HeldBytes;
   /** For the URIs of subscriptions. */
   readonly room: SubscriptionRoom;
+  /** Asks again whether subscriptions may stay; undefined where all clients are alike. */
+  readonly admission: Admission | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
   readonly onDrop: () => void;
@@ -69,13 +72,14 @@ export class ModernHttp {
 
   constructor(options: ModernHttpOptions) {
     this.#options = options;
-    const { clients, settings, held, room, logger, clock, onDrop } = options;
+    const { clients, settings, held, room, admission, logger, clock, onDrop } = options;
     this.#bounds = { ...settings, held };
     this.#listens = new Listens({
       clients,
       bounds: this.#bounds,
       maxOpen: settings.maxSessions,
       room,
+      admission,
       logger,
       clock,
       onDrop,

@@ -186,7 +186,7 @@ export class HttpFront {
 
   /** Hands it to the endpoint that it is for, among those of its user. */
   #enter(request: IncomingMessage, response: ServerResponse, target: Target, user: User | undefined): void {
-    const { inFlight, http, sse, tenants, track, logger } = this.#options;
+    const { inFlight, http, sse, tenants, admission, track, logger } = this.#options;
     const late = inFlight.refusing;
     if (late && !this.#takesLate(request, target)) {
       refuseLate(response, logger);
@@ -204,7 +204,9 @@ export class HttpFront {
       return;
     }
     // A stream has no end of its own: it is not work in flight.
-    if (request.method !== 'GET' && !late) {
+    if (request.method === 'GET') {
+      if (user !== undefined) admission?.follow(response, user);
+    } else if (!late) {
       const entry = inFlight.begin(`${request.method} ${request.url}`);
       response.on('close', entry.end);
     }

@@ -17,6 +17,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Guard } from '../http/request/guard.js';
 import { itsTurn } from '../http/request/itsTurn.js';
 import { JSON_TYPE, sendEmpty, sendText } from '../http/respond.js';
+import { OpenStreams } from '../users/OpenStreams.js';
 import { StatusActions } from './actions/StatusActions.js';
 import { NO_PAGE, pageOf, type StatusPage } from './pageFile.js';
 import { refusalOf } from './refusal.js';
@@ -59,6 +60,8 @@ export class Status implements Disposable {
   readonly #token = randomBytes(24).toString('base64url');
   readonly #startedAt = systemClock.wallNow();
   readonly #scrapes = new Scrapes(() => this.#instrument.collect());
+  /** Where someone says who may see them. */
+  #rights: OpenStreams | undefined;
   #page: Promise<StatusPage | undefined> | undefined;
 
   constructor(options: CheckedStatus, parts: StatusParts) {
@@ -119,6 +122,7 @@ export class Status implements Disposable {
 
   /** Looks at the servers and tells open pages how they stand, until the scope closes. */
   watch(scope: CloseScope): void {
+    if (this.#options.authenticate !== undefined) this.#rights = new OpenStreams(scope, this.#parts.logger);
     scope.every('status history', STEP_MS, () => this.#look());
     scope.every('status pages', TICK_MS, () => this.#tick());
   }
@@ -198,13 +202,14 @@ export class Status implements Disposable {
     await inTurnOrNow(() => sendText(response, 200, Scrapes.TYPE, text));
   }
 
-  #open({ method }: IncomingMessage, response: ServerResponse): void {
+  #open(request: IncomingMessage, response: ServerResponse): void {
     // Headers alone: an answer without an end would take the place of a page.
-    if (method === 'HEAD') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).end();
+    if (request.method === 'HEAD') return void response.writeHead(200, { 'content-type': 'text/event-stream' }).end();
     if (!this.#streams.open(response)) {
       sendEmpty(response, 503, { 'retry-after': '10' });
       return;
     }
+    this.#rights?.follow(response, async () => (await this.#unauthenticated(request)) === undefined);
     const { actions } = this.#options;
     const own = { actions, token: actions ? this.#token : null };
     this.#streams.hello(response, { ...this.#data(), ...own });

@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import type { Clock } from '../../core/clock.js';
+import type { CloseScope } from '../../core/close/CloseScope.js';
 import { ForbiddenError, OptionError, RequestTimeoutError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { checkText } from '../../core/options.js';
 import { type WaitBounds, within } from '../../core/time/within.js';
+import type { Caller } from '../../pool/McpPool.js';
 import { sendFailure, sendJson } from '../http/respond.js';
 import type { Authenticate, User } from './Authenticate.js';
+import { OpenStreams } from './OpenStreams.js';
 import { type ScopeRule, ScopeRules, scopeChallenge } from './scopes/ScopeRules.js';
 
 /** What the protected-resource metadata says (RFC 9728), for clients that ask where to get a token. */
@@ -21,11 +23,15 @@ export interface ResourceMetadata {
   readonly name?: string;
 }
 
+/** What tells users apart. */
+type Identity = Pick<Caller, 'principal' | 'subject'>;
+
 export interface AdmissionOptions {
   readonly resourceMetadata: ResourceMetadata | undefined;
   readonly scopes: Readonly<Record<string, ScopeRule>> | undefined;
   readonly logger: Logger;
-  readonly clock: Clock;
+  /** Of the gateway: streams are asked about again until it closes. */
+  readonly scope: CloseScope;
   /** Aborts when the gateway refuses requests. */
   readonly signal: AbortSignal;
 }
@@ -46,17 +52,19 @@ export class Admission {
   readonly scopes: ScopeRules | undefined;
   /** The users of connections within this process, which say nothing of themselves. */
   readonly #local = new WeakMap<object, User>();
+  readonly #streams: OpenStreams;
 
   /** @throws OptionError */
   constructor(
     authenticate: Authenticate,
-    { resourceMetadata: metadata, scopes, logger, clock, signal }: AdmissionOptions,
+    { resourceMetadata: metadata, scopes, logger, scope, signal }: AdmissionOptions,
   ) {
     this.#authenticate = authenticate;
     this.#logger = logger;
     const late = (): Error => new RequestTimeoutError('gateway', 'authenticate', AUTHENTICATE_MS);
-    this.#lateBounds = { clock, timeoutMs: AUTHENTICATE_MS, late, ref: false };
+    this.#lateBounds = { clock: scope.clock, timeoutMs: AUTHENTICATE_MS, late, ref: false };
     this.#bounds = { ...this.#lateBounds, signal, ref: true };
+    this.#streams = new OpenStreams(scope, logger);
     this.#metadata = metadata === undefined ? undefined : written(metadata);
     this.scopes = scopes === undefined ? undefined : new ScopeRules(scopes, this.#metadata?.url);
   }
@@ -81,26 +89,49 @@ export class Admission {
 
   /** Who a request comes from; undefined when it was answered. `late`: one that is taken though the gateway closes. */
   async userOf(request: IncomingMessage, response: ServerResponse, late = false): Promise<User | undefined> {
-    const { method = 'GET', url = '', headers, rawHeaders } = request;
-    if (times('authorization', rawHeaders) > 1) {
+    if (times('authorization', request.rawHeaders) > 1) {
       sendFailure(response, 400, { code: RPC_CODES.invalidRequest, message: 'one Authorization header, not several' });
       return undefined;
     }
-    let user = this.#local.get(request.socket);
     try {
-      const address = request.socket?.remoteAddress;
-      const ask = async (): Promise<User | undefined> => this.#authenticate({ method, url, headers, address });
-      user ??= await within(ask(), late ? this.#lateBounds : this.#bounds);
+      const user = this.#checked(await this.#ask(request, late ? this.#lateBounds : this.#bounds));
+      if (user === undefined)
+        this.#challenge(response, request.headers.authorization === undefined ? undefined : 'invalid_token');
+      return user;
     } catch (error) {
       if (!(error instanceof ForbiddenError)) throw error;
       this.#logger.debug({ error: error.message }, 'a request is refused: 403');
       this.#forbid(response, error);
       return undefined;
     }
-    if (user === undefined) {
-      this.#challenge(response, headers.authorization === undefined ? undefined : 'invalid_token');
-      return undefined;
+  }
+
+  /** A response that stays open is that user's for as long as `authenticate` gives the same for its request. */
+  follow(response: ServerResponse, user: Identity): void {
+    this.#streams.follow(response, () => this.#isStill(response.req, user));
+  }
+
+  /** Rejects where `authenticate` fails. */
+  async #isStill(request: IncomingMessage, { principal, subject }: Identity): Promise<boolean> {
+    try {
+      const user = this.#checked(await this.#ask(request, this.#bounds));
+      return user !== undefined && user.principal === principal && user.subject === subject;
+    } catch (error) {
+      if (error instanceof ForbiddenError) return false;
+      throw error;
     }
+  }
+
+  #ask(request: IncomingMessage, bounds: WaitBounds): User | Promise<User | undefined> {
+    const { method = 'GET', url = '', headers } = request;
+    const address = request.socket?.remoteAddress;
+    const ask = async (): Promise<User | undefined> => this.#authenticate({ method, url, headers, address });
+    return this.#local.get(request.socket) ?? within(ask(), bounds);
+  }
+
+  /** @throws OptionError */
+  #checked(user: User | undefined): User | undefined {
+    if (user === undefined) return undefined;
     if (typeof user.principal !== 'string' || user.principal === '') {
       throw new OptionError('authenticate', user.principal, 'a user with a principal, or undefined');
     }

@@ -6,7 +6,7 @@ import { Admission, type AdmissionOptions } from './Admission.js';
 /** Who may come in, as the options say; undefined where all may. @throws OptionError */
 export function admissionOf(
   { authenticate, resourceMetadata, scopes }: Pick<GatewayOptions, 'authenticate' | 'resourceMetadata' | 'scopes'>,
-  parts: Pick<AdmissionOptions, 'logger' | 'clock' | 'signal'>,
+  parts: Pick<AdmissionOptions, 'logger' | 'scope' | 'signal'>,
 ): Admission | undefined {
   if (authenticate !== undefined)
     return new Admission(checkFunction('authenticate', authenticate), { resourceMetadata, scopes, ...parts });
