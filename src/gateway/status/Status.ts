@@ -20,7 +20,7 @@ import { JSON_TYPE, sendEmpty, sendText } from '../http/respond.js';
 import { OpenStreams } from '../users/OpenStreams.js';
 import { StatusActions } from './actions/StatusActions.js';
 import { NO_PAGE, pageOf, type StatusPage } from './pageFile.js';
-import { refusalOf } from './refusal.js';
+import { isForwarded, refusalOf } from './refusal.js';
 import type { StatusData, StatusSnapshot } from './StatusData.js';
 import { STEP_MS, StatusHistory } from './StatusHistory.js';
 import type { CheckedStatus } from './StatusOptions.js';
@@ -37,6 +37,8 @@ export interface StatusParts {
   readonly held: HeldBytes;
   readonly inFlight: InFlight;
   readonly guard: Guard;
+  /** Knows the names of this machine alone. */
+  readonly local: Guard;
   readonly logger: Logger;
 }
 
@@ -44,6 +46,8 @@ export interface StatusParts {
 const AUTHENTICATE_MS = 10_000;
 /** How often an open page is told. */
 const TICK_MS = 1_000;
+const LOCAL_ONLY =
+  'this page is for this machine alone, by its own name (localhost), unless status.authenticate says who may see it\n';
 const PATH = /^\/(status(?:\/(?:act|events|data\.json|tools))?|metrics)(?:\?|$)/;
 
 /** The page at `/status`, its data, and `/metrics`. Nothing of it is there while the gateway's option `status` is off. */
@@ -104,8 +108,12 @@ export class Status implements Disposable {
       if (waitsItsTurn(response)) await itsTurn(response);
       if (response.destroyed) return;
       // A scraper asks by address, as probes do; a page never does.
-      const { guard } = this.#parts;
+      const { guard, local } = this.#parts;
       const foreign = page === 'metrics' ? guard.probeRefusal(request) : guard.refusal(request);
+      // Through a front on this machine come others, by a name that is allowed for `/mcp`.
+      const open = page === 'metrics' || this.#options.authenticate !== undefined;
+      if (!open && foreign === undefined && (isForwarded(request) || local.refusal(request) !== undefined))
+        return sendText(response, 403, 'text/plain; charset=utf-8', LOCAL_ONLY);
       const refusal = foreign?.status ?? refusalOf(request) ?? (await this.#unauthenticated(request));
       if (refusal !== undefined) {
         const headers = refusal === 401 ? { 'www-authenticate': 'Basic realm="mcp-poolkit", charset="UTF-8"' } : {};

@@ -6,7 +6,7 @@ import type { LimiterFigures } from '../../observe/instrumentOptions.js';
 export interface StatusOptions {
   /**
    * Whether a request may see the page, its data and `/metrics`; `false` or a promise of it is answered 401. Asked for every
-   * request of them. @defaultValue none: on loopback every request may; elsewhere, and where the gateway has `authenticate`, there is no page
+   * request of them. @defaultValue none: on loopback every request may that asks for this machine by its own name (`localhost`); elsewhere, and where the gateway has `authenticate`, there is no page
    */
   readonly authenticate?: (request: IncomingMessage) => unknown;
   /** Whether the page can cancel calls, restart and stop servers, and try tools. @defaultValue true */

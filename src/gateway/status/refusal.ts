@@ -15,3 +15,7 @@ export function refusalOf({ headers, method }: IncomingMessage): 403 | undefined
   if (origin === undefined) return undefined;
   return origin === `http://${host}` || origin === `https://${host}` ? undefined : 403;
 }
+
+/** Whether something in front says that it hands a request on for another. */
+export const isForwarded = ({ headers }: IncomingMessage): boolean =>
+  (headers['x-forwarded-for'] ?? headers.forwarded ?? headers.via) !== undefined;

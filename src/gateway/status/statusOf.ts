@@ -1,5 +1,6 @@
 import type { CloseScope } from '../../core/close/CloseScope.js';
 import { type GatewayOptions, isLoopback } from '../GatewayOptions.js';
+import { Guard } from '../http/request/guard.js';
 import { Status, type StatusParts } from './Status.js';
 import { checkStatusOptions } from './StatusOptions.js';
 
@@ -10,12 +11,13 @@ export type OpenStatus = (scope: CloseScope, mounted: boolean) => Status | undef
 export function statusOf(
   { status, authenticate }: Pick<GatewayOptions, 'status' | 'authenticate'>,
   host: string,
-  parts: () => StatusParts,
+  parts: () => Omit<StatusParts, 'local'>,
 ): OpenStatus {
   const options = checkStatusOptions(status, isLoopback(host) && authenticate === undefined);
   return (scope, mounted) => {
     if (options === undefined || (mounted && options.authenticate === undefined)) return undefined;
-    const opened = new Status(options, parts());
+    const local = new Guard({ host, allowedHosts: [], allowedOrigins: [] });
+    const opened = new Status(options, { ...parts(), local });
     opened.watch(scope);
     return opened;
   };

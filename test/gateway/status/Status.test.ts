@@ -252,6 +252,22 @@ test('off, without actions, and where others could reach it', async () => {
   expect(() => new Gateway({ pool, status: 'yes' } as never)).toThrow(/status/);
 });
 
+test('without `authenticate` it is for this machine alone, also where a front on it hands on what others ask', async () => {
+  const PAGES = ['/status', '/status/data.json', '/status/events', '/status/act', '/status/tools?server=one'];
+  const { get } = await serve({ allowedHosts: ['gateway.example'], status: { metrics: true } });
+  for (const path of PAGES) {
+    const { status, text } = await get(path, { host: 'gateway.example' });
+    expect([path, status, text]).toEqual([path, 403, expect.stringContaining('status.authenticate')]);
+  }
+  for (const name of ['x-forwarded-for', 'forwarded', 'via'])
+    expect((await get('/status/data.json', { [name]: 'x' })).status, name).toBe(403);
+  for (const host of ['localhost', 'LOCALHOST:3399', '127.0.0.1:1', '[::1]:3399'])
+    expect((await get('/status/data.json', { host })).status, host).toBe(200);
+  expect((await get('/metrics', { host: 'gateway.example' })).status).toBe(200);
+  const asked = await serve({ allowedHosts: ['gateway.example'], status: { authenticate: () => true } });
+  expect((await asked.get('/status/data.json', { host: 'gateway.example', via: 'x' })).status).toBe(200);
+});
+
 test('where there are users the page is there only for those it lets in, since it shows the calls of all', async () => {
   const authenticate = async () => ({ principal: 'p' });
   const { get } = await serve({ authenticate });
