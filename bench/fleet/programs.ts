@@ -1,6 +1,6 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join, resolve } from 'node:path';
 
@@ -51,14 +51,16 @@ export async function startNginx(
   const shipped = readFileSync(join(ROOT, 'deploy/nginx.conf'), 'utf8');
   const file = join(folder, 'nginx.conf');
   const own = replicas
-    .reduce((text, at, index) => text.replace(`mcp-${index + 1}:3399`, `127.0.0.1:${at}`), shipped)
+    .reduce((text, at, index) => text.replaceAll(`mcp-${index + 1}:3399`, `127.0.0.1:${at}`), shipped)
     .replace('listen 8080', `listen 127.0.0.1:${port}`)
-    .replace('keepalive_timeout 1s', `keepalive_timeout ${keepaliveMs}ms`)
+    .replaceAll('keepalive_timeout 1s', `keepalive_timeout ${keepaliveMs}ms`)
     .replace('worker_processes auto', 'worker_processes 2')
     .replace('/dev/stderr warn', `${join(folder, 'nginx.log')} warn`);
   const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${folder}/${name};`,
   );
+  // Started by root its workers are another user, who writes large bodies there.
+  chmodSync(folder, 0o755);
   writeFileSync(file, own.replace('http {', `http {\n  ${temp.join('\n  ')}`));
   const child = spawn(
     'nginx',

@@ -146,7 +146,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.#server = createServer({ keepAliveTimeout: settings.keepAliveTimeoutMs }, (request, response) =>
       this.#front.handle(request, response, { mounted: false }),
     );
-    this.#tracked = trackSockets(this.#server, settings.maxSockets, clock);
+    this.#tracked = trackSockets(this.#server, settings, held, clock);
     const relayed = { tenants: this.#tenants, sessions: this.#sessions, middleware: this.#middleware };
     this.#relay = new PoolRelay({ ...relayed, pool, replicas, logger });
   }

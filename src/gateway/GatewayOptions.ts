@@ -79,7 +79,7 @@ export interface GatewayOptions {
   readonly bodyTimeoutMs?: number;
   /** A client that takes nothing of a large answer for so long, in ms, from 1, is cut. @defaultValue 30000 */
   readonly stallTimeoutMs?: number;
-  /** Bytes of bodies on their way or not answered yet (twice), and of answers and notifications not taken, over all sessions; beyond it bodies are answered 503, answers are told as lost, notifications dropped. What one user, or address, holds leaves a quarter to others. Questions that wait for clients' answers have half at most, one server three quarters of that. @defaultValue 268435456 */
+  /** Bytes of bodies on their way or not answered yet (twice), and of answers and notifications not taken, over all sessions; beyond it bodies are answered 429 (their user, or address, has its share) or 503, answers are told as lost, notifications dropped. What one user, or address, holds leaves a quarter to others. Questions that wait for clients' answers have half at most, one server three quarters of that. @defaultValue 268435456 */
   readonly maxBufferedBytes?: number;
   /**
    * Most sessions, from 1. When all are taken, a client whose address has fewer than another's takes the place of the

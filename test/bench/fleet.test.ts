@@ -3,20 +3,12 @@ import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { runFleet } from '../../bench/fleet/runFleet.js';
+import { have } from '../support/have.js';
 import { HAVE_REDIS } from '../support/redis.js';
 import { tempFolder } from '../support/tempFolder.js';
 
 // Processes start and end here, and the machine may be busy.
 vi.setConfig({ testTimeout: 180_000 });
-
-/** Whether this machine has a program. Where it has not, tests are skipped, loudly; on CI that is a failure. */
-function have(program: string): boolean {
-  if (spawnSync(program, ['-v']).status === 0) return true;
-  const message = `${program} is missing: deploy/ IS NOT TESTED. On Debian: apt-get install ${program}`;
-  if (process.env['CI'] === 'true') throw new Error(message);
-  console.error(`\n*** ${message} ***\n`);
-  return false;
-}
 
 /** The processes that nginx works with. */
 function nginxWorkers(): string[] {

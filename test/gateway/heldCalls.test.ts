@@ -42,7 +42,7 @@ test('calls in flight hold what they were sent with: beyond the bound a client i
   await expect.poll(() => waiting.length).toBe(3);
   expect(gateway.stats.heldBytes).toBeGreaterThan(3 * 3 * 40 * KIB);
   const { status, headers, messages } = await client.send(call('d'));
-  expect({ status, after: headers['retry-after'], id: messages[0]?.id }).toEqual({ status: 503, after: '10', id: 'd' });
+  expect({ status, after: headers['retry-after'], id: messages[0]?.id }).toEqual({ status: 429, after: '10', id: 'd' });
   // A small one has room.
   expect(await client.call('ping')).toMatchObject({ result: {} });
   waiting.shift()?.();

@@ -52,7 +52,7 @@ function begin(body: string, taken: () => boolean, length = body.length): Promis
     const headers = { ...alice.headers, 'content-length': length };
     const outgoing = request(alice.url, { method: 'POST', agent: false, headers });
     outgoing
-      .on('response', (incoming) => incoming.resume().statusCode === 503 && resolve(false))
+      .on('response', (incoming) => incoming.resume().statusCode === 429 && resolve(false))
       .on('error', () => undefined);
     outgoing.write(body);
     const look = (): void => {
@@ -100,6 +100,8 @@ test('what is all that its owner has may take all that is free', () => {
   expect(held.takeFor('c', 60)).toBe(true);
   expect(held.takeFor('a', 20)).toBe(true);
   expect(held.takeFor('a', 20)).toBe(false);
+  // Its share is full, and room is left; with all of it taken, who holds little is told so.
+  expect([held.refusalOf('a'), held.refusalOf('b')]).toEqual([429, 503]);
   expect(held.takeFor('b', 20)).toBe(true);
   held.giveBackFor('a', 20);
   held.giveBackFor('b', 20);

@@ -68,7 +68,7 @@ test('a client that takes all places and touches them keeps no other client out,
   const taken: string[] = [];
   for (let i = 0; i < 8; i++) taken.push((await initialize('127.0.0.1')).id);
   // It has its most: there is nothing for it to take from.
-  expect(await initialize('127.0.0.1')).toMatchObject({ status: 503, code: 'ERR_QUEUE_FULL', retryAfter: '10' });
+  expect(await initialize('127.0.0.1')).toMatchObject({ status: 429, code: 'ERR_QUEUE_FULL', retryAfter: '10' });
   const others: [string, string][] = [];
   for (const address of ['127.0.0.2', '127.0.0.2', '127.0.0.3', '127.0.0.2', '127.0.0.3']) {
     const { status, id } = await initialize(address);
@@ -76,7 +76,7 @@ test('a client that takes all places and touches them keeps no other client out,
     others.push([address, id]);
   }
   // Three each for the first two, two for the third: nobody has less than another by more than one.
-  expect(await initialize('127.0.0.3')).toMatchObject({ status: 503 });
+  expect(await initialize('127.0.0.3')).toMatchObject({ status: 429 });
   for (const [address, id] of others) expect(await alive(address, id)).toBe(true);
   const left = await Promise.all(taken.map((id) => alive('127.0.0.1', id)));
   // The longest unused went first.

@@ -80,6 +80,14 @@ export class HeldBytes {
     this.#held -= bytes;
   }
 
+  /**
+   * How what `takeFor` had no room for is refused: 429 where its owner holds much, and has its share; 503 where others left none. A load
+   * balancer may leave alone who says 503, which is no matter of one user's.
+   */
+  refusalOf(owner: string, own = 0): 429 | 503 {
+    return this.#holdsLittle(owner, own) ? 503 : 429;
+  }
+
   /** Whether so many more would fit, with nothing that gives way. */
   hasRoomFor(owner: string, bytes: number): boolean {
     return this.#fits(bytes) && this.#mayTake(owner, bytes);
@@ -126,8 +134,12 @@ export class HeldBytes {
   /** `more`: what is free beside what is. */
   #mayTake(owner: string, bytes: number, own = 0, more = 0): boolean {
     const shares = this.#shares;
-    const unbounded = shares.of(owner) <= own + this.#max * LITTLE;
-    return shares.mayTake(owner, bytes, shares.taken + this.#keptBytes - this.#held + more, unbounded);
+    const free = shares.taken + this.#keptBytes - this.#held + more;
+    return shares.mayTake(owner, bytes, free, this.#holdsLittle(owner, own));
+  }
+
+  #holdsLittle(owner: string, own: number): boolean {
+    return this.#shares.of(owner) <= own + this.#max * LITTLE;
   }
 
   /** It is kept from now on, and gives way when others need the room; until it is forgotten. What it holds is `spare`d, see there. */

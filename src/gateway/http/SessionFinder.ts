@@ -6,8 +6,9 @@ import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { Replicas } from '../replicas/Replicas.js';
 import { PROTOCOL_VERSIONS } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
+import { OF_ADDRESS, OF_USER } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
-import { OF_ADDRESS, type SessionTable } from '../session/SessionTable.js';
+import type { SessionTable } from '../session/SessionTable.js';
 import { sendEmpty, sendFailure } from './respond.js';
 
 export const NO_SESSION = 'no such session: initialize again';
@@ -105,16 +106,13 @@ export class SessionFinder {
   }
 }
 
-/** No session was opened or taken up: what stands between client and gateway is to see that too. */
+/** No session was opened or taken up: what stands between client and gateway is to see that too, and whether it is its client's share that is full. */
 export function statusOfFull({ what }: QueueFullError): 429 | 503 {
-  return what === OF_ADDRESS ? 429 : 503;
+  return what === OF_ADDRESS || what === OF_USER ? 429 : 503;
 }
 
-/** Says how long to wait, in s. */
-export const RETRY_LATER = Object.freeze({ 'retry-after': '10' });
-
 function sendFull(response: ServerResponse, error: QueueFullError, logger: Logger): void {
-  sendFailure(response, statusOfFull(error), failureOf(error, logger), RETRY_LATER);
+  sendFailure(response, statusOfFull(error), failureOf(error, logger));
 }
 
 function refuse(response: ServerResponse, status: number, message: string): void {

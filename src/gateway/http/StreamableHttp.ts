@@ -35,8 +35,8 @@ import { accepts } from './request/accepts.js';
 import { askNothing, refuseLate } from './request/late.js';
 import { ReadingOrder } from './request/ReadingOrder.js';
 import { readBody } from './request/readBody.js';
-import { bytesOf, sendEmpty, sendFailure } from './respond.js';
-import { NO_SESSION, RETRY_LATER, SessionFinder, statusOfFull } from './SessionFinder.js';
+import { bytesOf, RETRY_LATER, sendEmpty, sendFailure } from './respond.js';
+import { NO_SESSION, SessionFinder, statusOfFull } from './SessionFinder.js';
 import type { EventStreamBounds } from './stream/EventStream.js';
 import { PostReply, type PostReplyOptions } from './stream/PostReply.js';
 
@@ -124,19 +124,19 @@ export class StreamableHttp {
     const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held, owner });
     if ('gone' in body) return;
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
-    // Node reads and forgets the rest: a client that is still sending would miss the answer otherwise.
     if ('status' in body) return refuse(response, body.status, body.why);
     const reading = this.#order.read(body.text, request.headers, owner);
     const read = reading instanceof Promise ? await reading : reading;
-    if (read === undefined) return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
+    if (read === undefined) return sendFailure(response, held.refusalOf(owner), TOO_MUCH);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     if (late && !askNothing(read)) return refuseLate(response, this.#logger);
     if (read.heldBytes === 0) return void (await this.#answer(endpoint, read, request, response));
     // Until it is answered a body is held, also when its client has gone: a call that hangs for long may cost its client nothing.
     if (!held.takeFor(owner, read.heldBytes)) {
       const [only] = read.messages;
-      if (read.batch || only?.kind !== 'request') return sendFailure(response, 503, TOO_MUCH, RETRY_LATER);
-      return sendError(response, idTextOf(only), 503, TOO_MUCH, this.bounds, RETRY_LATER);
+      const status = held.refusalOf(owner);
+      if (read.batch || only?.kind !== 'request') return sendFailure(response, status, TOO_MUCH);
+      return sendError(response, idTextOf(only), status, TOO_MUCH, this.bounds, RETRY_LATER);
     }
     try {
       await this.#answer(endpoint, read, request, response);

@@ -10,6 +10,8 @@ export type JsonBody = string | Buffer | readonly Buffer[];
 type OnWaiting = (response: ServerResponse, bytes: number) => void;
 
 const listeners = new WeakMap<object, OnWaiting>();
+/** Says how long to wait, in s. */
+export const RETRY_LATER = Object.freeze({ 'retry-after': '10' });
 /** What a request and its response take beside the body. */
 export const EXCHANGE_BYTES = 8 * 1_024;
 /** A body of so many bytes is copied as quickly as it is written in parts. */
@@ -77,12 +79,12 @@ const CLOSE = Buffer.from(']');
 
 const isParts = (body: JsonBody): body is readonly Buffer[] => Array.isArray(body);
 
-/** Answers that the request itself is at fault: an HTTP status and a JSON-RPC error without id. */
+/** Answers that the request itself is at fault: an HTTP status and a JSON-RPC error without id; 429 and 503 say how long to wait. */
 export function sendFailure(
   response: ServerResponse,
   status: number,
   error: Failure,
-  headers?: Readonly<Record<string, string>>,
+  headers: Readonly<Record<string, string>> | undefined = status === 429 || status === 503 ? RETRY_LATER : undefined,
 ): void {
   if (response.headersSent || response.destroyed) return;
   const body = `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`;

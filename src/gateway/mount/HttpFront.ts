@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { endWithSocket, waitsItsTurn } from '../../core/close/endWithSocket.js';
+import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import type { InFlight } from '../../shutdown/InFlight.js';
@@ -16,6 +17,7 @@ import { mayBeLate, refuseLate } from '../http/request/late.js';
 import { watchRequest } from '../http/request/readInTurns.js';
 import { sendFailure, watchAnswers } from '../http/respond.js';
 import type { ServerChecks } from '../http/ServerChecks.js';
+import { statusOfFull } from '../http/SessionFinder.js';
 import type { StreamableHttp } from '../http/StreamableHttp.js';
 import { failureOf } from '../rpc/failure.js';
 import { originOf, ownedBy } from '../session/origin.js';
@@ -196,7 +198,7 @@ export class HttpFront {
     try {
       endpoint = tenants.of(user).endpoints.at(target);
     } catch (error) {
-      sendFailure(response, 503, failureOf(error, logger), { 'retry-after': '10' });
+      sendFailure(response, error instanceof QueueFullError ? statusOfFull(error) : 503, failureOf(error, logger));
       return;
     }
     if (endpoint === undefined) {

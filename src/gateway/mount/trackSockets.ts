@@ -3,14 +3,26 @@ import type { Socket } from 'node:net';
 import { Shares } from '../../concurrent/Shares.js';
 import type { Clock } from '../../core/clock.js';
 import { type TrackedHttpServer, trackHttpServer } from '../../shutdown/TrackedHttpServer.js';
+import type { GatewaySettings } from '../GatewayOptions.js';
+import type { HeldBytes } from '../http/HeldBytes.js';
+import { forgetRest } from '../http/request/forgetRest.js';
 import { MAX_HEADERS } from '../http/request/guard.js';
 import { forgetSocket, watchSocket } from '../http/request/readInTurns.js';
+import { refuseUnparsed } from '../http/request/refuseUnparsed.js';
 import { addressOrigin } from '../session/origin.js';
 
-/** Tracks a server of the gateway's own, which has `max` connections at most. */
-export function trackSockets(server: Server, max: number, clock: Clock): TrackedHttpServer {
+/** Tracks a server of the gateway's own, which has `maxSockets` connections at most. */
+export function trackSockets(
+  server: Server,
+  { maxSockets, maxBodyBytes }: Pick<GatewaySettings, 'maxSockets' | 'maxBodyBytes'>,
+  held: HeldBytes,
+  clock: Clock,
+): TrackedHttpServer {
   const tracked = trackHttpServer(server, { clock });
-  const shares = new SocketShares(max, tracked);
+  const shares = new SocketShares(maxSockets, tracked);
+  server.on('clientError', (error: NodeJS.ErrnoException, socket: Socket) => {
+    if (refuseUnparsed(error, socket, tracked.isIdle(socket))) forgetRest(socket, maxBodyBytes, held);
+  });
   // Node keeps what has come of a head in strings: no more of them than it takes to refuse it.
   server.maxHeadersCount = MAX_HEADERS + 1;
   server.on('connection', (socket) => shares.take(socket));

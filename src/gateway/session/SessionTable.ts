@@ -4,7 +4,7 @@ import { ClosedError, QueueFullError } from '../../core/errors.js';
 import { within } from '../../core/time/within.js';
 import type { Endpoint, EndpointInfo } from '../endpoint/Endpoint.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
-import { originOf } from './origin.js';
+import { OF_ADDRESS, originOf } from './origin.js';
 import { Session, type SessionClient, type SessionIdentity, type SessionLimits } from './Session.js';
 import type { SubscriptionRoom } from './SessionSubscriptions.js';
 
@@ -17,9 +17,6 @@ export interface SessionTableOptions extends SessionLimits {
   /** One is over. */
   readonly onEnd?: (session: Session) => void;
 }
-
-/** What is full when an address has its most. */
-export const OF_ADDRESS = 'sessions of this address';
 
 /** An idle session makes room for a new one only after this long, so that a flood of new ones does not end live ones. */
 const MIN_IDLE_TO_EVICT_MS = 60_000;
@@ -208,8 +205,10 @@ export class SessionTable {
     const chosen =
       this.#longestUnused((session) => rich(session) && session.idle) ??
       this.#longestUnused((session) => rich(session) && session.quiet);
-    if (chosen === undefined) throw new QueueFullError('sessions', this.#sessions.size, this.#options.maxSessions);
-    void this.end(chosen);
+    if (chosen !== undefined) return void this.end(chosen);
+    // It has as many as any address may have now: that is no matter of others.
+    if (own > 0 && own + 1 >= most) throw new QueueFullError(OF_ADDRESS, own, own);
+    throw new QueueFullError('sessions', this.#sessions.size, this.#options.maxSessions);
   }
 
   #longestUnused(may: (session: Session) => boolean): Session | undefined {

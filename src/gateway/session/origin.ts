@@ -74,3 +74,7 @@ export function variantOrigin(
 
 const isPlain = (value: unknown): boolean =>
   typeof value === 'boolean' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+
+/** What is full when an address has its most sessions, or its share of them, and when a user has that of principals. */
+export const OF_ADDRESS = 'sessions of this address';
+export const OF_USER = 'principals of this user';

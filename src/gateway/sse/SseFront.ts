@@ -160,7 +160,7 @@ export class SseFront {
     if ('status' in body) return refuse(response, body.status, body.why);
     // A client's messages are taken in the order in which they came, however large one is.
     const read = await this.#order.read(body.text, { 'mcp-session-id': client.id }, origin);
-    if (read === undefined) return refuse(response, 503, TOO_MUCH);
+    if (read === undefined) return refuse(response, held.refusalOf(origin), TOO_MUCH);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     if (late && !askNothing(read)) return refuseLate(response, this.#options.logger);
     const { messages, batch, heldBytes } = read;
@@ -168,7 +168,7 @@ export class SseFront {
     if (problem?.kind === 'invalid') return refuse(response, 400, problem.why);
     if (batch && client.session?.protocolVersion !== BATCH_VERSION)
       return refuse(response, 400, 'one message a request');
-    if (!held.takeFor(origin, heldBytes)) return refuse(response, 503, TOO_MUCH);
+    if (!held.takeFor(origin, heldBytes)) return refuse(response, held.refusalOf(origin), TOO_MUCH);
     sendEmpty(response, 202);
     try {
       await Promise.all(messages.map((each) => this.#take(client, each, request)));

@@ -6,7 +6,7 @@ import { MergedInfos } from '../aggregate/MergedInfos.js';
 import { RequestStates } from '../bridge/RequestStates.js';
 import { CurationTable } from '../curation/CurationTable.js';
 import { TaskOwners } from '../session/OwnTasks.js';
-import { callerOrigin } from '../session/origin.js';
+import { callerOrigin, OF_USER } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { User } from './Authenticate.js';
 import { Tenant, type TenantOptions } from './Tenant.js';
@@ -99,6 +99,7 @@ export class Tenants {
       void closing.then(() => this.#closing.delete(closing));
       return;
     }
-    throw new QueueFullError('principals', this.#shares.taken, this.#shares.max);
+    if (owner === undefined) throw new QueueFullError('principals', this.#shares.taken, this.#shares.max);
+    throw new QueueFullError(OF_USER, this.#shares.of(owner), this.#shares.of(owner));
   }
 }

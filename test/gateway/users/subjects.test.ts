@@ -58,7 +58,7 @@ test('tokens of one subject are one user to all that is shared, whatever their s
 
   const initialize = await started({ authenticate, maxSessions: 8 });
   for (let at = 0; at < 8; at++) expect((await initialize(await sign('eve', `s${at}`))).status).toBe(200);
-  expect((await initialize(await sign('eve', 's8'))).status).toBe(503);
+  expect((await initialize(await sign('eve', 's8'))).status).toBe(429);
   const bob = await sign('bob', 'a');
   for (let at = 0; at < 4; at++) expect((await initialize(bob)).status).toBe(200);
 });
@@ -71,8 +71,8 @@ test('where the gateway has rules by scope a principal is one user, unless authe
   const scopes = Object.fromEntries(Array.from({ length: 6 }, (_, at) => [`s${at}`, { servers: ['one'] }]));
   const initialize = await started({ authenticate, scopes, maxSessions: 4 });
   for (let at = 0; at < 4; at++) expect((await initialize(`eve.s${at}`)).status).toBe(200);
-  expect((await initialize('eve.s4')).status).toBe(503);
-  expect((await initialize('other.s5.eve')).status).toBe(503);
+  expect((await initialize('eve.s4')).status).toBe(429);
+  expect((await initialize('other.s5.eve')).status).toBe(429);
   expect((await initialize('bob.s0')).status).toBe(200);
   expect((await initialize('bob.s0.')).status).toBe(500);
 });

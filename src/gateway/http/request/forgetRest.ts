@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { HeldBytes } from '../HeldBytes.js';
 
 /** How long a client that was refused may go on sending. */
@@ -7,10 +7,10 @@ const REST_MS = 5_000;
 const LAST_MS = 1_000;
 
 /**
- * Reads on in a body that was refused and keeps nothing of it: its client gets to the answer, and a connection that it leaves is
+ * Reads on in a body, or connection, that was refused and keeps nothing of it: its client gets to the answer, and a connection that it leaves is
  * seen to end, which one that is not read never is. Beyond another `maxBytes` nothing is read any more, and a second later, or after 5 s, the connection ends.
  */
-export function forgetRest(request: IncomingMessage, maxBytes: number, { arriving }: HeldBytes): void {
+export function forgetRest(request: Readable, maxBytes: number, { arriving }: HeldBytes): void {
   if (request.destroyed || request.readableEnded) return;
   let left = maxBytes;
   const end = (): void => void request.destroy();

@@ -5,7 +5,7 @@ import { forgetRest } from './forgetRest.js';
 
 export type Body =
   | { readonly text: string }
-  | { readonly status: 400 | 408 | 413 | 415 | 500 | 501 | 503; readonly why: string }
+  | { readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503; readonly why: string }
   /** The client went away before the end. */
   | { readonly gone: true };
 
@@ -108,7 +108,10 @@ class BodyReader {
       this.#end(this.#tooLarge);
       return;
     }
-    if (!this.#keep(chunk)) this.#end({ status: 503, why: 'too much is being sent to this proxy at once: try again' });
+    if (this.#keep(chunk)) return;
+    const { held, owner } = this.#bounds;
+    const status = held.refusalOf(owner, this.#held);
+    this.#end({ status, why: 'too much is being sent to this proxy at once: try again' });
   };
 
   readonly #onEnd = (): void => {
