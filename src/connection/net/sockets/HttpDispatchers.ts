@@ -7,6 +7,7 @@ import { TurnBudget } from '../../../core/time/turns.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { boundedReads } from './boundedReads.js';
+import { pacedTls, type SocketConnector } from './pacedTls.js';
 import { endsWhilePaused } from './pausedParser.js';
 import { undici } from './undici.js';
 
@@ -174,10 +175,8 @@ export class HttpDispatchers {
   /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
   #connector(tls: HttpDispatcherOptions['tls'] = {}): Connectors.connector {
     const timeoutMs = this.#resolved.connectTimeoutMs;
-    const connect = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as (
-      options: Connectors.Options,
-      callback: Connectors.Callback,
-    ) => { destroy(error: Error): void };
+    const own = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as SocketConnector;
+    const connect = pacedTls(own, tls, this.#turns);
     return (options, callback) => {
       // First: with a key that is not the certificate's it throws.
       const socket = connect(options, (...result) => {

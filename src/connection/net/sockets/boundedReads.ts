@@ -91,6 +91,6 @@ class BoundedReads {
 
   #refuse(): void {
     this.#held = true;
-    this.#socket.destroy(new NoProgress(this.#silentBytes));
+    this.#socket.destroy(new NoProgress(`${this.#silentBytes} bytes of it in a row are neither header nor body`));
   }
 }

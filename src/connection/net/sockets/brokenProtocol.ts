@@ -1,9 +1,5 @@
 /** So much was read that told nothing. */
-export class NoProgress extends Error {
-  constructor(bytes: number) {
-    super(`${bytes} bytes of it in a row are neither header nor body`);
-  }
-}
+export class NoProgress extends Error {}
 
 /** What undici takes for impossible, such as a status of 000: it tells of an expression in its source. */
 export const ownWords = (error: Error): Error =>
