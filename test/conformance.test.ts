@@ -10,7 +10,9 @@ test.skipIf(findSuites() === undefined)(
     const program = new Program('scripts/conformance.mjs', { args: ['--short', '--check'] });
     const { code } = await program.exited;
     expect({ code, stderr: program.stderr }).toEqual({ code: 0, stderr: '' });
-    expect(program.lines.filter((line) => /: \d+ checks/.test(line))).toHaveLength(3);
+    // One that was slow is run once more.
+    const cells = program.lines.flatMap((line) => /^(.*): \d+ checks/.exec(line)?.[1] ?? []);
+    expect(new Set(cells).size).toBe(3);
   },
   120_000,
 );
