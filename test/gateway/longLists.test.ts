@@ -1,4 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
+import * as pages from '../../src/gateway/aggregate/lists/pages.js';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { Curator } from '../../src/gateway/curation/Curator.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
@@ -150,4 +151,33 @@ test('a long list is named in turns of the event loop, once for all who ask mean
   expect(call.error?.message).toBe('unknown tool t600');
   expect(named).toHaveLength(ITEMS);
   expect(new Set(named).size).toBeGreaterThan(5);
+});
+
+test('of a cursor that is none any more, or was made up, few keys of a long list are looked at', () => {
+  let looked = 0;
+  const entries = Array.from({ length: 20_000 }, (_, at) => ({
+    server: at < 5_000 ? 'a' : 'b',
+    get key(): string {
+      looked++;
+      return `k${at}`;
+    },
+    item: at,
+  }));
+  const { nextCursor } = pages.pageOf('tools', entries, undefined, 7_000);
+  const made = Buffer.from(JSON.stringify(['tools', 'b', 'none', 9_000, 14_000])).toString('base64url');
+  looked = 0;
+  // The one it stood behind is gone: what followed it has moved up.
+  expect(pages.pageOf('tools', entries, made, 2).entries.map(({ item }) => item)).toEqual([13_999, 14_000]);
+  expect(looked).toBeLessThan(2_100);
+  for (const moved of [-900, 900]) {
+    const others =
+      moved < 0
+        ? entries.toSpliced(5_100, -moved)
+        : entries.toSpliced(
+            5_100,
+            0,
+            ...entries.slice(0, moved).map((each) => ({ ...each, key: `new ${each.key}`, server: 'b' })),
+          );
+    expect(pages.pageOf('tools', others, nextCursor, 2).entries.map(({ item }) => item)).toEqual([7_000, 7_001]);
+  }
 });

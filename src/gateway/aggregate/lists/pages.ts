@@ -18,6 +18,9 @@ export interface Page<T> {
 /** Behind which entry a page begins: its server, a hash of its key, its place among its server's entries and among all. */
 type Place = readonly [kind: string, server: string, key: string, inServer: number, inAll: number];
 
+/** By so many places an entry may have moved within its server's list and is still found. */
+const MAX_MOVED = 1_000;
+
 /**
  * One page of a list. A cursor names the entry it stands behind, so that what comes and goes on other servers moves nothing; when
  * that entry is gone, the page begins where it stood.
@@ -53,15 +56,17 @@ export function mergedHints(lists: readonly ServerList<unknown>[]): Required<Pic
 
 function startOf<T>(entries: readonly Entry<T>[], [, server, key, inServer, inAll]: Place): number {
   const isIt = (entry: Entry<T> | undefined): boolean => entry?.server === server && hashOf(entry.key) === key;
-  // Nothing came or went since: the keys of a long list are not all looked at for each of its pages.
+  // Nothing came or went since.
   if (isIt(entries[inAll - 1])) return inAll;
-  const behind = entries.findIndex(isIt);
-  if (behind !== -1) return behind + 1;
   const first = entries.findIndex((entry) => entry.server === server);
   if (first === -1) return Math.min(inAll, entries.length);
-  const count = entries.filter((entry) => entry.server === server).length;
+  const count = entries.findLastIndex((entry) => entry.server === server) + 1 - first;
+  const stood = first + Math.min(Math.max(inServer - 1, 0), count);
+  // A cursor may be made up: the keys of a long list are not all looked at for it.
+  const near = entries.slice(Math.max(first, stood - MAX_MOVED), stood + MAX_MOVED + 1);
+  const behind = near.findIndex(isIt);
   // The one it stood behind is gone: all that followed has moved up by one.
-  return first + Math.min(Math.max(inServer - 1, 0), count);
+  return behind === -1 ? stood : Math.max(first, stood - MAX_MOVED) + behind + 1;
 }
 
 function placeOf(kind: string, cursor: unknown): Place {
@@ -77,7 +82,7 @@ function placeOf(kind: string, cursor: unknown): Place {
 }
 
 /**
- * Tells keys apart, in 52 bits (FNV-1a, twice). A cheap one, since a cursor may have every key of a list looked at, and what a
+ * Tells keys apart, in 52 bits (FNV-1a, twice). A cheap one, since a cursor may have two thousand keys of a list looked at, and what a
  * server gains by equal ones is that its own list goes on at another place.
  */
 function hashOf(key: string): string {
