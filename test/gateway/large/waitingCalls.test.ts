@@ -10,6 +10,7 @@ import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { countTurns } from '../../support/countTurns.js';
 import { FakePool } from '../../support/FakePool.js';
+import { ownTasks } from '../../support/ownTasks.js';
 
 /** Long calls that waited for one event, a start or a reload: as many go on in a turn of the event loop as fit into it. */
 
@@ -83,6 +84,7 @@ test.each([
   const lists = { prompts: [{ name: 'x' }], resources: [{ name: 'x', uri: 'x:1' }] };
   const pool = new FakePool({ s: { capabilities: { prompts: {}, resources: {} }, lists } });
   const callers = {
+    tasks: ownTasks(),
     failures: { listAll: pool.listAll.bind(pool) },
     isBound: () => false,
     of: () => undefined,
