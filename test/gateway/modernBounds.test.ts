@@ -1,12 +1,17 @@
-import { request } from 'node:http';
+import { once } from 'node:events';
+import { createServer, request } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterEach, expect, test, vi } from 'vitest';
 import { keepText } from '../../src/connection/channel/codec/exactText.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { modernResult } from '../../src/gateway/bridge/resultText.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
+import { readMessages } from '../../src/gateway/rpc/readMessages.js';
 import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { collectGarbage } from '../support/collectGarbage.js';
 import { countTurns } from '../support/countTurns.js';
 import { FakePool } from '../support/FakePool.js';
 import { EventReader, exchange, RawClient } from '../support/httpClient.js';
@@ -173,6 +178,43 @@ test('a subscription holds what it asks for, not the body that it came in', asyn
   expect(gateway.stats.heldBytes).toBeLessThan(20_000);
   await reader.stop();
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
+
+test('what a body has beside what its subscription asks for is gone once the subscription is open', async () => {
+  const url = await start();
+  const open = async (id: number, bytes: number): Promise<EventReader> => {
+    const reader = await listen(url, id, '127.0.0.1', { junk: ['x'.repeat(bytes)] });
+    await reader.has(1);
+    return reader;
+  };
+  await open(0, 2_000_000);
+  const before = collectGarbage();
+  const readers: EventReader[] = [];
+  for (let id = 1; id <= 20; id++) readers.push(await open(id, 2_000_000));
+  // It was twice the body of each.
+  expect(collectGarbage() - before).toBeLessThan(10_000_000);
+});
+
+test('what a host keeps of the body of a subscription with its request counts as held for as long as it is open', async () => {
+  await start();
+  const server = createServer(async (request, response) => {
+    Reflect.set(request, 'body', JSON.parse(await text(request)));
+    gateway.handler(request, response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/servers/one/mcp`;
+  const reader = await listen(url, 1, '127.0.0.1', { junk: 'x'.repeat(100_000) });
+  await reader.has(1);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(200_000);
+  await reader.stop();
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+  await new Promise((done) => server.close(done));
+});
+
+test('what asks for a subscription counts as all else does where there are none, as in a session over SSE that is being opened', () => {
+  const params = { notifications: {}, junk: 'x'.repeat(1_000), _meta: META_OF_ANYONE };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params });
+  expect(readMessages(body, {})).toMatchObject({ modern: true, heldBytes: expect.toSatisfy((n) => n > body.length) });
 });
 
 test('what is repeated with each message is short: the token of a call’s progress, the id of a subscription', async () => {

@@ -23,7 +23,7 @@ import {
   type RequestMessage,
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
-import type { ReadMessages } from '../rpc/readMessages.js';
+import { isListen, type ReadMessages } from '../rpc/readMessages.js';
 import { ownerOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -130,7 +130,7 @@ export class StreamableHttp {
     if (read === undefined) return sendFailure(response, held.refusalOf(owner), TOO_MUCH);
     if ('failure' in read) return sendFailure(response, read.status, read.failure);
     if (late && !askNothing(read)) return refuseLate(response, this.#logger);
-    if (read.heldBytes === 0) return void (await this.#answer(endpoint, read, request, response));
+    if (isListen(read) && body.given !== true) return this.#answer(endpoint, read, request, response);
     // Until it is answered a body is held, also when its client has gone: a call that hangs for long may cost its client nothing.
     if (!held.takeFor(owner, read.heldBytes)) {
       const [only] = read.messages;

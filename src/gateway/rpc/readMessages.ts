@@ -27,12 +27,16 @@ export interface ReadMessages {
   /** Whether they came in an array. */
   readonly batch: boolean;
   readonly modern: boolean;
-  /**
-   * Bytes that it takes for as long as its calls wait: its text, what is sent on, and what is kept as values. None of a
-   * subscription, which is answered only by its end: what it asks for is counted there, and the rest is not kept.
-   */
+  /** Bytes that it takes for as long as its calls wait: its text, what is sent on, and what is kept as values. */
   readonly heldBytes: number;
 }
+
+/**
+ * Whether they are a subscription of the modern era, which is answered only by its end: what it asks for is counted where it is opened, and what
+ * has read the body must not wait with it in hand.
+ */
+export const isListen = ({ modern, batch, messages: [first] }: ReadMessages): boolean =>
+  modern && !batch && first?.kind === 'request' && first.method === 'subscriptions/listen';
 
 /** Why a body cannot be read. */
 export interface Unreadable {
@@ -97,7 +101,8 @@ function understood(parsed: unknown, text: string, headers: IncomingHttpHeaders)
   }
   if (message.kind === 'invalid' || message.kind === 'response') return held([message], false, modern, text.length, 0);
   const { method, params, paramsText } = message;
-  if (modern && method === 'subscriptions/listen') return { messages: [message], batch: false, modern, heldBytes: 0 };
+  // What it asks for is looked at more than once.
+  if (modern && method === 'subscriptions/listen') return held([message], false, modern, text.length, text.length);
   if (params === undefined) return held([message], false, modern, text.length, 0);
   const kept = paramsText === undefined ? undefined : light(params, paramsText);
   if (kept === undefined) return held([message], false, modern, text.length, text.length);

@@ -4,7 +4,8 @@ import type { HeldBytes } from '../HeldBytes.js';
 import { forgetRest } from './forgetRest.js';
 
 export type Body =
-  | { readonly text: string }
+  /** `given`: a host has read it, and keeps it with the request. */
+  | { readonly text: string; readonly given?: boolean }
   | { readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503; readonly why: string }
   /** The client went away before the end. */
   | { readonly gone: true };
@@ -60,7 +61,7 @@ function givenBody(parsed: ParsedBody, tooLarge: Body, maxBytes: number): Body {
   if ('lost' in parsed)
     return { status: 500, why: 'the body was read before the proxy got it, and is not in req.body' };
   if ('deep' in parsed) return { status: 400, why: 'the body is nested too deep' };
-  return Buffer.byteLength(parsed.text) > maxBytes ? tooLarge : parsed;
+  return Buffer.byteLength(parsed.text) > maxBytes ? tooLarge : { ...parsed, given: true };
 }
 
 /** One body on its way. What it holds is counted as held: small pieces are joined into buffers of its own. */
@@ -68,7 +69,7 @@ class BodyReader {
   readonly #request: IncomingMessage;
   readonly #bounds: BodyBounds;
   readonly #tooLarge: Body;
-  readonly #resolve: (body: Body) => void;
+  #resolve: ((body: Body) => void) | undefined;
   readonly #chunks: Buffer[] = [];
   readonly #timer: NodeJS.Timeout;
   #bytes = 0;
@@ -162,11 +163,13 @@ class BodyReader {
     clearTimeout(this.#timer);
     this.#bounds.held.arriving.delete(this);
     this.#bounds.held.giveBackFor(this.#bounds.owner, this.#held);
-    // The request remembers its reader, and is there until it is answered.
+    // The request remembers its reader, and is there until it is answered: what is told of the body would keep it.
     this.#chunks.length = 0;
     this.#joint = undefined;
+    const resolve = this.#resolve;
+    this.#resolve = undefined;
     this.#request.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onGone);
-    this.#resolve(body);
+    resolve?.(body);
     if ('status' in body) forgetRest(this.#request, this.#bounds.maxBytes, this.#bounds.held);
   }
 }
