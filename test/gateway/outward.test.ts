@@ -61,6 +61,22 @@ test('an answer makes one task, however often it names one', async () => {
   expect(['1', '2', '3'].map((id) => tasks.has('s', session, id))).toEqual([false, false, true]);
 });
 
+test.each([
+  ['list_changed of a task', 'notifications/tools/list_changed', {}],
+  ['an update', 'notifications/resources/updated', { uri: 'a:1' }],
+  ['an update of a task', 'notifications/resources/updated', { uri: 'a:1' }],
+])('%s is made once for all sessions for which it says the same', (title, method, more) => {
+  const _meta = title.includes('task') ? { [META_RELATED_TASK]: { taskId: '1' } } : {};
+  const params = { pad: 1, ...more, _meta };
+  const [one, other] = [1, 2].map(() => words.notice({ method, params }, 's', {} as Downstream).params);
+  expect(one).toEqual({
+    pad: 1,
+    ...('uri' in more && { uri: 'poolkit:s/a:1' }),
+    _meta: title.includes('task') ? { [META_RELATED_TASK]: { taskId: 's:1' } } : {},
+  });
+  expect(other).toBe(one);
+});
+
 test('a notification of a task is gone through a few times, however many members it has', () => {
   const many = Object.fromEntries(Array.from({ length: 5_000 }, (_, at) => [`k${at}`, {}]));
   const params = { ...many, _meta: { [META_RELATED_TASK]: { taskId: '1' }, n: 1 } };

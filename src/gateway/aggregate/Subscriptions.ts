@@ -33,9 +33,6 @@ export class Subscriptions {
   /** Subscriptions of the modern era, told of a kind of list that changed. */
   readonly #listeners = new Set<(kind: string) => void>();
 
-  /** What servers told of, as it was made for the URI that clients asked for: their streams share one event. */
-  readonly #made = new WeakMap<object, Map<string, Params>>();
-
   constructor(options: SubscriptionsOptions) {
     this.#options = options;
   }
@@ -169,20 +166,11 @@ export class Subscriptions {
           if (!holds(server)) return;
           const uri = notice.params?.['uri'];
           const asked = typeof uri === 'string' ? given.get(uri) : undefined;
-          if (asked === undefined) tell(outward.notice(notice, server, session));
-          else tell({ ...notice, params: this.#about(notice.params ?? {}, asked) });
+          tell(asked === undefined ? outward.notice(notice, server, session) : outward.about(notice, server, asked));
         },
         ...(signal && { signal }),
         ...(caller && { caller }),
       },
     );
-  }
-
-  /** Those params with that URI: the same for all who asked for it. */
-  #about(params: Params, uri: string): Params {
-    const made = this.#made.get(params) ?? new Map<string, Params>();
-    const about = made.get(uri) ?? { ...params, uri };
-    this.#made.set(params, made.set(uri, about));
-    return about;
   }
 }

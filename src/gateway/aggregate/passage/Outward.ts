@@ -34,6 +34,8 @@ const TASK_RESULT = /"resultType"\s*:\s*"task"/;
 export class Outward {
   readonly #uris: Uris;
   readonly #tasks: TaskIds;
+  /** Params of notifications, as they were made for what they are to name. */
+  readonly #made = new WeakMap<Params, Map<string, Params>>();
 
   constructor(uris: Uris, tasks: TaskIds) {
     this.#uris = uris;
@@ -65,15 +67,34 @@ export class Outward {
   /** What comes on the way to an answer, or by itself. */
   notice(notice: ServerNotice, server: string, session: Downstream): ServerNotice {
     const { method, params } = notice;
-    let changed: Params | undefined;
-    if (method === 'notifications/resources/updated' && typeof params?.['uri'] === 'string') {
-      changed = { ...params, uri: this.#uris.outward(server, params['uri'], session, workOf(notice)) };
-    } else if (method.startsWith('notifications/tasks') && typeof params?.['taskId'] === 'string') {
-      changed = { ...params, taskId: this.#tasks.exposed(server, params['taskId']) };
+    const name = method === 'notifications/resources/updated' ? 'uri' : 'taskId';
+    const id = name === 'uri' || method.startsWith('notifications/tasks') ? params?.[name] : undefined;
+    if (typeof id !== 'string') return this.#saying(notice, server);
+    const own =
+      name === 'taskId' ? this.#tasks.exposed(server, id) : this.#uris.outward(server, id, session, workOf(notice));
+    return this.#saying(notice, server, name, own);
+  }
+
+  /** A notification about a resource, for those who asked for it by that URI. */
+  about(notice: ServerNotice, server: string, uri: string): ServerNotice {
+    return this.#saying(notice, server, 'uri', uri);
+  }
+
+  /** `own`: what its params are to name there. All for whom it says the same have the same params, so that their streams share one event. */
+  #saying(notice: ServerNotice, server: string, name?: string, own = ''): ServerNotice {
+    const { params } = notice;
+    if (params === undefined || ((name === undefined || params[name] === own) && taskOf(params) === undefined))
+      return notice;
+    const made = this.#made.get(params) ?? new Map<string, Params>();
+    this.#made.set(params, made);
+    let said = made.get(own);
+    if (said === undefined) {
+      const named = name === undefined ? params : { ...params, [name]: own };
+      said = withTask(named, (taskId) => this.#tasks.exposed(server, taskId)) ?? named;
+      if (named !== params) said = respliced(params, said);
+      made.set(own, said);
     }
-    const related = withTask(changed ?? params, (taskId) => this.#tasks.exposed(server, taskId));
-    if (related === params || related === undefined) return notice;
-    return { ...notice, method, params: changed === undefined ? related : respliced(params, related) };
+    return { ...notice, params: said };
   }
 
   /** An error: what it says of a URI. */
@@ -115,11 +136,17 @@ function workOf(notice: ServerNotice): Work {
 
 /** Params with another id of the task they belong to; the same params when they belong to none. */
 export function withTask(params: Params | undefined, map: (taskId: string) => string): Params | undefined {
-  const meta = params?.['_meta'] as Params | undefined;
-  const related = meta?.[META_RELATED_TASK] as Params | undefined;
-  const taskId = related?.['taskId'];
-  if (typeof taskId !== 'string') return params;
+  const taskId = taskOf(params);
+  if (taskId === undefined) return params;
+  const meta = params?.['_meta'] as Params;
+  const related = meta[META_RELATED_TASK] as Params;
   return respliced(params, { ...params, _meta: { ...meta, [META_RELATED_TASK]: { ...related, taskId: map(taskId) } } });
+}
+
+function taskOf(params: Params | undefined): string | undefined {
+  const meta = params?.['_meta'] as Params | undefined;
+  const taskId = (meta?.[META_RELATED_TASK] as Params | undefined)?.['taskId'];
+  return typeof taskId === 'string' ? taskId : undefined;
 }
 
 function isTaskId(path: JsonPath, ofTask: boolean): boolean {
