@@ -1,10 +1,12 @@
 import { once } from 'node:events';
+import { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { CallsInFlight } from '../../src/gateway/session/callers/CallsInFlight.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { countTurns } from '../support/countTurns.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
 
@@ -26,6 +28,30 @@ async function idleStream(url: string): Promise<Socket> {
   sockets.push(socket.on('error', () => undefined));
   const lines = [`GET ${pathname} HTTP/1.1`, `Host: ${hostname}:${port}`, 'Accept: text/event-stream'];
   socket.write(`${lines.join('\r\n')}\r\nmcp-session-id: ${client.sessionId}\r\n\r\n`);
+  await once(socket, 'data');
+  return socket.pause();
+}
+
+const META = 'io.modelcontextprotocol';
+
+/** The stream of a subscription of the modern era, once it is acknowledged. It is read by who wants to. */
+async function subscription(url: string, id: string): Promise<Socket> {
+  const { hostname, port, pathname } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  sockets.push(socket.on('error', () => undefined));
+  const _meta = { [`${META}/protocolVersion`]: '2026-07-28', [`${META}/clientCapabilities`]: {} };
+  const params = { notifications: { resourceSubscriptions: ['a:1'] }, _meta };
+  const body = JSON.stringify({ jsonrpc: '2.0', id, method: 'subscriptions/listen', params });
+  const lines = [
+    `POST ${pathname} HTTP/1.1`,
+    `Host: ${hostname}:${port}`,
+    'Accept: application/json, text/event-stream',
+    'Content-Type: application/json',
+    'Mcp-Protocol-Version: 2026-07-28',
+    'Mcp-Method: subscriptions/listen',
+    `Content-Length: ${Buffer.byteLength(body)}`,
+  ];
+  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`);
   await once(socket, 'data');
   return socket.pause();
 }
@@ -167,6 +193,65 @@ test('an update of a resource at /mcp is one event for all sessions that asked f
   // Three times its length, until it is answered.
   const large = await client.send({ jsonrpc: '2.0', id: 1, method: 'ping', params: { pad: 'x'.repeat(150 * KIB) } });
   expect([large.status, gateway.stats.heldBytes]).toEqual([200, 0]);
+});
+
+const LISTED = {
+  capabilities: { resources: { subscribe: true } },
+  methods: { 'resources/list': () => ({ resources: [{ uri: 'a:1', name: 'one' }] }) },
+};
+const updated = (pad: string) => ({ method: 'notifications/resources/updated', params: { uri: 'a:1', pad } });
+
+test.each(['/servers/one/mcp', '/mcp'])(
+  '%s: one notification for 20 subscriptions that are not read is held once',
+  async (path) => {
+    const pool = new FakePool({ one: LISTED });
+    gateway = new Gateway({ pool, port: 0 });
+    const { url } = await gateway.listen();
+    for (let i = 0; i < 20; i++) await subscription(url + path, `${i}`);
+    const before = gateway.stats.heldBytes;
+    const notice = updated('x'.repeat(8 * MIB));
+    for (const { notify } of pool.subscriptions) notify(notice);
+    await expect.poll(() => gateway.stats.heldBytes - before).toBeGreaterThan(8 * MIB + 20 * 1_024);
+    expect(gateway.stats.heldBytes - before).toBeLessThan(9 * MIB);
+    for (const socket of sockets) socket.destroy();
+    await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+  },
+);
+
+test('a large notification for many subscriptions is written in turns of the event loop, and what comes behind stays behind', async () => {
+  const pool = new FakePool({ one: LISTED });
+  gateway = new Gateway({ pool, port: 0 });
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  const said: string[] = [];
+  for (let i = 0; i < 30; i++) {
+    const socket = await subscription(url, `é${i}`);
+    said[i] = '';
+    socket.setEncoding('utf8').on('data', (text: string) => {
+      said[i] += text;
+    });
+    socket.resume();
+  }
+  using turns = countTurns();
+  const write = ServerResponse.prototype.write;
+  const written = new Set<number>();
+  const spy = vi.spyOn(ServerResponse.prototype, 'write').mockImplementation(function (this: ServerResponse, ...given) {
+    if (given[0].length > 20_000) {
+      written.add(turns.count);
+      for (const untilMs = performance.now() + 1; performance.now() < untilMs; );
+    }
+    return write.apply(this, given);
+  });
+  for (const notice of [updated('ä'.repeat(20_000)), updated('last')])
+    for (const { notify } of pool.subscriptions) notify(notice);
+  await expect.poll(() => said.every((each) => each.includes('"last"'))).toBe(true);
+  spy.mockRestore();
+  // Each takes 1 ms, and 8 ms are the share of a turn.
+  expect(written.size).toBeGreaterThan(2);
+  for (const [i, text] of said.entries()) {
+    expect(text.replace(/\r\n[0-9a-f]+\r\n/g, '')).toMatch(
+      new RegExp(`"pad":"ä{20000}","_meta":{"${META}/subscriptionId":"é${i}"}}}\n\n.*"pad":"last"`, 's'),
+    );
+  }
 });
 
 test('of the sessions that gave calls up the two that count longest are kept, which tells all there is to know', async () => {

@@ -1,8 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { textOf } from '../../connection/channel/codec/exactText.js';
-import { membersOf, memberText, rewritten, withMembers } from '../../connection/channel/codec/members.js';
-import { META_SUBSCRIPTION_ID, type ServerNotice } from '../../connection/protocol/messages.js';
-import { objectOf } from '../../connection/protocol/objectOf.js';
+import { META_SUBSCRIPTION_ID } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, messageOf } from '../../core/errors.js';
@@ -23,8 +20,10 @@ import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import type { Admission } from '../users/Admission.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import type { ModernRequest } from './checkRequest.js';
+import { Labels } from './Labels.js';
 import type { ListenFilter, Listening } from './Listening.js';
 import type { ModernClients } from './ModernClients.js';
+import { Telling } from './Telling.js';
 
 export interface ListensOptions {
   readonly clients: ModernClients;
@@ -44,8 +43,6 @@ const MAX_URIS = 1_000;
 const FEW_URIS = 32;
 /** A server that is slow holds up the next of them for so long, in ms. */
 const OPENING_MS = 250;
-/** What a message takes beside its text that comes before its subscription is acknowledged. */
-const EARLY_BYTES = 128;
 
 const KINDS: readonly (keyof ListenFilter)[] = ['toolsListChanged', 'promptsListChanged', 'resourcesListChanged'];
 
@@ -54,6 +51,7 @@ export class Listens {
   readonly #options: ListensOptions;
   /** Oldest first. */
   readonly #places = new Set<Place>();
+  readonly #labels = new Labels();
   readonly #opening = new FairSemaphore<string>(1);
 
   constructor(options: ListensOptions) {
@@ -102,31 +100,12 @@ export class Listens {
       return refuse(response, idText, 200, failureOf(error, logger), bounds);
     }
     this.#places.add(place);
-    let early: string[] = [];
-    let earlyBytes = 0;
-    const tell = (notice: ServerNotice): void => {
-      const text = labelled(notice, idText);
-      if (place.stream !== undefined) {
-        if (!place.stream.offer(text)) onDrop();
-        return;
-      }
-      const bytes = text.length + EARLY_BYTES;
-      const fits =
-        earlyBytes + bytes <= bounds.maxStreamBufferBytes &&
-        bounds.held.hasRoomForNotice(place.origin, bytes) &&
-        bounds.held.takeFor(place.origin, bytes);
-      if (!fits) {
-        onDrop();
-        return;
-      }
-      earlyBytes += bytes;
-      early.push(text);
-    };
+    const telling = new Telling({ origin: place.origin, idText, labels: this.#labels, bounds, onDrop });
     response.once('close', () => leave(LEFT));
     if (endpoint.anyone.caller !== undefined) admission?.follow(response, endpoint.anyone.caller);
     try {
       const client = endpoint.anyone ?? this.#options.clients.anyone;
-      const options = { signal: gone.signal, onNotification: tell };
+      const options = { signal: gone.signal, onNotification: telling.tell };
       const begin = () => endpoint.listen(client, wanted.filter, options);
       const many = urisOf(wanted).length > FEW_URIS;
       const listening = await (many ? this.#inTurn(place.origin, gone.signal, begin) : begin());
@@ -141,10 +120,10 @@ export class Listens {
       const stream = new EventStream(response, bounds);
       place.stream = stream;
       const method = 'notifications/subscriptions/acknowledged';
-      stream.send(labelled({ method, params: { notifications: listening.filter } }, idText));
-      for (const text of early) if (!stream.offer(text)) onDrop();
-      early = [];
+      stream.send(this.#labels.put({ method, params: { notifications: listening.filter } }, idText));
+      telling.begin(stream);
       await listening.ended;
+      await telling.told();
       const result = `{"resultType":"complete","_meta":{"${META_SUBSCRIPTION_ID}":${idText}}}`;
       if (!response.destroyed) stream.send(`{"jsonrpc":"2.0","id":${idText},"result":${result}}`);
       stream.end();
@@ -157,7 +136,8 @@ export class Listens {
     } finally {
       this.#places.delete(place);
       room.giveBack(place.origin, urisOf(wanted));
-      bounds.held.giveBackFor(place.origin, heldBytes + earlyBytes);
+      telling.close();
+      bounds.held.giveBackFor(place.origin, heldBytes);
     }
   }
 
@@ -243,56 +223,6 @@ function filterOf(given: unknown): ListenFilter | string {
     ...Object.fromEntries(kinds),
     ...(uris === undefined ? {} : { resourceSubscriptions: [...new Set(uris as string[])] }),
   };
-}
-
-/** A notice's params as JSON without `_meta` and the closing brace: written once for all subscriptions that it is for. */
-const written = new WeakMap<ServerNotice, string>();
-
-/** Params as they were written, around the place of their `_meta`. */
-interface Exact {
-  readonly before: string;
-  readonly behind: string;
-  /** An object. */
-  readonly meta: string;
-}
-
-const exacts = new WeakMap<ServerNotice, Exact>();
-/** No JSON text has one. */
-const MARK = '\u0000';
-
-/** Looked through once for all subscriptions that it is for. */
-function exactOf(notice: ServerNotice): Exact | undefined {
-  const known = exacts.get(notice);
-  if (known !== undefined) return known;
-  const text = textOf(notice.params);
-  const members = text === undefined ? undefined : membersOf(text);
-  if (text === undefined || members === undefined) return undefined;
-  const meta = memberText(text, members, '_meta');
-  const [before, behind] = withMembers(text, { _meta: MARK })?.split(MARK) ?? [];
-  if (before === undefined || behind === undefined) return undefined;
-  const exact = { before, behind, meta: meta?.startsWith('{') ? meta : '{}' };
-  exacts.set(notice, exact);
-  return exact;
-}
-
-/** The message says which subscription it belongs to: by the id of the request, as the client gave it. */
-function labelled(notice: ServerNotice, idText: string): string {
-  const exact = exactOf(notice);
-  if (exact !== undefined) {
-    const meta = rewritten(exact.meta, { [META_SUBSCRIPTION_ID]: idText });
-    return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${exact.before}${meta}${exact.behind}}`;
-  }
-  const { _meta: given, ...rest } = notice.params ?? {};
-  let text = written.get(notice);
-  if (text === undefined) {
-    const open = JSON.stringify(rest).slice(0, -1);
-    text = open === '{' ? open : `${open},`;
-    written.set(notice, text);
-  }
-  const { [META_SUBSCRIPTION_ID]: _, ...meta } = objectOf(given);
-  const others = JSON.stringify(meta).slice(1, -1);
-  const label = `${others === '' ? '' : `${others},`}"${META_SUBSCRIPTION_ID}":${idText}`;
-  return `{"jsonrpc":"2.0","method":${JSON.stringify(notice.method)},"params":${text}"_meta":{${label}}}}`;
 }
 
 const isUri = (uri: unknown): boolean => typeof uri === 'string' && uri.length <= MAX_URI_LENGTH;

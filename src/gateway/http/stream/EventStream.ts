@@ -4,7 +4,7 @@ import { ownerOf } from '../../session/origin.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { cutWhileStalled } from '../holdAnswer.js';
 import type { JsonBody } from '../respond.js';
-import { Frame } from './Frame.js';
+import { type EventFrame, Frame, isFrame } from './Frame.js';
 import type { MessageStream } from './SessionStream.js';
 
 export interface EventStreamBounds {
@@ -39,7 +39,7 @@ export class EventStream implements MessageStream {
   readonly #headers: Readonly<Record<string, string>> | undefined;
   readonly #owner: string;
   /** Large ones that were written, count as held and have not left yet, in order. */
-  readonly #frames: Frame[] = [];
+  readonly #frames: EventFrame[] = [];
   /** What counts as held beside those. */
   #heldBytes = 0;
   /** Of it, what was not written yet. */
@@ -79,7 +79,7 @@ export class EventStream implements MessageStream {
    * A message that may be lost: false when the reader is too slow, or too much is held for all, and it was dropped. `again`: it was sent
    * before, and its client is back for it.
    */
-  offer(message: string | Frame, eventId?: string, again = false): boolean {
+  offer(message: string | EventFrame, eventId?: string, again = false): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
     const { held, maxStreamBufferBytes } = this.#bounds;
     const waiting = writableLength + this.#text.length;
@@ -92,10 +92,10 @@ export class EventStream implements MessageStream {
   }
 
   /** A message that may not be lost: an answer. */
-  send(message: JsonBody | Frame, eventId?: string): void {
+  send(message: JsonBody | EventFrame, eventId?: string): void {
     const { writableEnded, destroyed } = this.#response;
     if (writableEnded || destroyed) return;
-    this.#add(message instanceof Frame ? message : new Frame(message), true, eventId);
+    this.#add(isFrame(message) ? message : new Frame(message), true, eventId);
   }
 
   /** An event without data: what a client that loses the stream resumes behind, and when. */
@@ -144,11 +144,11 @@ export class EventStream implements MessageStream {
   }
 
   /** False when there is no room for it; an answer is sent all the same. */
-  #add(frame: Frame, answer: boolean, eventId: string | undefined): boolean {
+  #add(frame: EventFrame, answer: boolean, eventId: string | undefined): boolean {
     const { held } = this.#bounds;
     const line = eventId === undefined ? '' : `id: ${eventId}\n`;
     const { latin1 } = frame;
-    const own = latin1 === undefined ? WRITE_BYTES : line.length + latin1.length;
+    const own = latin1 === undefined ? WRITE_BYTES + frame.ownBytes : line.length + latin1.length;
     let holds = held.takeFor(this.#owner, own);
     if (holds && latin1 === undefined && !frame.hold(held, this.#owner)) {
       held.giveBackFor(this.#owner, own);

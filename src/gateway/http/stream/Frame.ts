@@ -7,7 +7,7 @@ import { bytesOf, type JsonBody } from '../respond.js';
 const ASCII = /^[ -~]*$/;
 const SMALL_BYTES = 8 * 1_024;
 /** A notification up to this size is copied for each stream: that takes less than what it takes to write it by itself. */
-const COPIED_BYTES = 1_024;
+export const COPIED_BYTES = 1_024;
 const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
@@ -63,6 +63,11 @@ export class Frame {
     return this.length + FRAME_BYTES + BUFFER_BYTES * this.#parts.length;
   }
 
+  /** What it takes beside that for each stream. */
+  get ownBytes(): number {
+    return 0;
+  }
+
   /** The message, as JSON text. */
   get json(): string {
     const bytes = this.latin1 === undefined ? Buffer.concat(this.#parts) : Buffer.from(this.latin1, 'latin1');
@@ -103,6 +108,43 @@ export class Frame {
     if (--this.#keepers === 0 && this.#holders === 0) held.dropSpare(this.heldBytes);
   }
 }
+
+/** A frame that many share but for its label, which is one stream's own: neither makes a copy of the other. */
+export class LabelledFrame {
+  readonly latin1 = undefined;
+  readonly parts: readonly Buffer[];
+  readonly #shared: Frame;
+
+  /** `at`: so many bytes of the message stand before the label. The shared one was made of text, and is not small. */
+  constructor(shared: Frame, at: number, label: string) {
+    const [bytes = BEGIN] = shared.parts;
+    const place = BEGIN.length + at;
+    this.#shared = shared;
+    this.parts = [bytes.subarray(0, place), Buffer.from(label), bytes.subarray(place)];
+  }
+
+  get heldBytes(): number {
+    return this.#shared.heldBytes;
+  }
+
+  /** What it takes beside the shared one. */
+  get ownBytes(): number {
+    return (this.parts[1]?.length ?? 0) + BUFFER_BYTES * this.parts.length;
+  }
+
+  hold(held: HeldBytes, owner: string): boolean {
+    return this.#shared.hold(held, owner);
+  }
+
+  release(held: HeldBytes): void {
+    this.#shared.release(held);
+  }
+}
+
+export type EventFrame = Frame | LabelledFrame;
+
+export const isFrame = (message: unknown): message is EventFrame =>
+  message instanceof Frame || message instanceof LabelledFrame;
 
 /**
  * A small message, framed; a character for each byte. Undefined for one that is not small. It is one flat string, which holds none of the
