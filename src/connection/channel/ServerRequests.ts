@@ -7,7 +7,7 @@ import { memoryOf } from './codec/memoryOf.js';
 
 /** Requests of one connection that may be handled at once; more are refused. */
 const MAX_OPEN = 256;
-/** What the params of them may take in memory, in bytes; one alone is bounded by the size of a message. */
+/** What they may take in memory, in bytes; one alone is bounded by the size of a message. */
 const MAX_OPEN_BYTES = 32 * 1_024 * 1_024;
 
 /**
@@ -57,7 +57,7 @@ export class ServerRequests {
       this.refuse(request.id, { code: RPC_CODES.invalidRequest, message }, stream);
       return;
     }
-    const bytes = memoryOf(request.params);
+    const bytes = memoryOf(request);
     if (this.#openBytes > 0 && this.#openBytes + bytes > MAX_OPEN_BYTES) {
       const message = `requests of ${this.#openBytes} bytes in memory are being handled, ${MAX_OPEN_BYTES} allowed`;
       this.refuse(request.id, { code: RPC_CODES.internalError, message }, stream);

@@ -13,6 +13,7 @@ import { CallRequest, whenKnown } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { NoProgress } from '../net/sockets/brokenProtocol.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
+import { eventIdHeader } from './eventIdHeader.js';
 import { answerFor } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 import { sentTwice } from './sentTwice.js';
@@ -32,7 +33,8 @@ export class CallExchange extends CallRequest {
   #tool: Tool | undefined;
   #resent: boolean;
   #refreshed = false;
-  #lastEventId: string | undefined;
+  /** The value of `last-event-id` that goes on behind the last event; undefined where that had none that could be sent. */
+  #resumeAt: string | undefined;
   #retryMs = RETRY_MS;
   #fruitless = 0;
   #resting = false;
@@ -78,7 +80,7 @@ export class CallExchange extends CallRequest {
 
   override onEvent({ id, event, data }: SseEvent): void {
     this.#fruitless = 0;
-    if (id !== undefined && id !== '') this.#lastEventId = id;
+    if (id) this.#resumeAt = eventIdHeader(id);
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
     this.#transport.channel.read(data, this.call);
@@ -91,7 +93,7 @@ export class CallExchange extends CallRequest {
 
   override onLongEvent({ id, event }: Omit<SseEvent, 'data'>, data: WholeBody): void {
     this.#fruitless = 0;
-    if (id !== undefined && id !== '') this.#lastEventId = id;
+    if (id) this.#resumeAt = eventIdHeader(id);
     if (event !== undefined && event !== 'message') return;
     const bytes = data.take();
     if (!data.taken) this.#transport.channel.read(bytes, this.call, data.reply);
@@ -126,7 +128,7 @@ export class CallExchange extends CallRequest {
       super.onFailed(error);
       return;
     }
-    if (this.#transport.era === 'legacy' && this.#lastEventId !== undefined) {
+    if (this.#transport.era === 'legacy' && this.#resumeAt !== undefined) {
       this.#rest();
       return;
     }
@@ -269,7 +271,7 @@ export class CallExchange extends CallRequest {
     this.method = 'GET';
     this.path = this.endpoint.path;
     this.requestBody = null;
-    this.requestHeaders = this.#transport.streamHeaders(this.#lastEventId);
+    this.requestHeaders = this.#transport.streamHeaders(this.#resumeAt);
     this.dispatch();
   }
 

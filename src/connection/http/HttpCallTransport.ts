@@ -42,7 +42,7 @@ export interface HttpCallTransport extends CallTransport {
   cancel(call: Call, reason: string): void;
   /** Headers of a call's POST. */
   headersOf(call: Call, tool: Tool | undefined): string[];
-  /** Headers of a GET. */
+  /** Headers of a GET. `lastEventId`: of the event behind which it goes on, as a header says it. */
   streamHeaders(lastEventId: string | undefined): string[];
   /** A response began: while there is no session yet, it may be what tells the era. */
   begun(status: number, call: Call, headers: RawHeaders): void;

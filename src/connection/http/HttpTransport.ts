@@ -15,7 +15,6 @@ import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { PendingReplies } from '../net/replies/PendingReplies.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
-import { eventIdHeader } from './eventIdHeader.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
 import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
@@ -186,8 +185,7 @@ export class HttpTransport implements HttpCallTransport {
 
   streamHeaders(lastEventId: string | undefined): string[] {
     const { get } = this.#headers();
-    const id = lastEventId === undefined ? undefined : eventIdHeader(lastEventId);
-    return id === undefined ? [...get] : [...get, 'last-event-id', id];
+    return lastEventId === undefined ? [...get] : [...get, 'last-event-id', lastEventId];
   }
 
   isNew(session: Session): boolean {

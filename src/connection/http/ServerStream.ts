@@ -3,6 +3,7 @@ import { messageOf } from '../../core/errors.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
 import { headerOf } from '../net/body/responseHeaders.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
+import { eventIdHeader } from './eventIdHeader.js';
 import type { Session } from './HttpCallTransport.js';
 import type { HttpTransport } from './HttpTransport.js';
 
@@ -22,7 +23,7 @@ export class ServerStream {
   #exchange: StreamExchange | undefined;
   #timer: Timer | undefined;
   #stopped = false;
-  #lastEventId: string | undefined;
+  #resumeAt: string | undefined;
   #retryMs = PAUSE_MS;
   #failures = 0;
   #renewed = false;
@@ -46,7 +47,7 @@ export class ServerStream {
     if (this.#stopped) return;
     const { endpoint } = this.#transport;
     const used = endpoint.credentials;
-    this.#exchange = new StreamExchange(endpoint, this.#transport.streamHeaders(this.#lastEventId), {
+    this.#exchange = new StreamExchange(endpoint, this.#transport.streamHeaders(this.#resumeAt), {
       onOpen: () => {
         this.#renewed = false;
         this.#had = true;
@@ -62,7 +63,7 @@ export class ServerStream {
 
   #event({ id, event, data }: SseEvent): void {
     this.#failures = 0;
-    if (id !== undefined && id !== '') this.#lastEventId = id;
+    if (id) this.#resumeAt = eventIdHeader(id);
     if (data === '' || (event !== undefined && event !== 'message')) return;
     this.#transport.channel.read(data);
   }

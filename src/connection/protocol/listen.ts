@@ -7,6 +7,7 @@ import type { Channel } from '../channel/Channel.js';
 import { ListChanges } from '../ListChanges.js';
 import type { ListPace } from '../ListPace.js';
 import { META_SUBSCRIPTION_ID, type Params, type ServerNotice } from './messages.js';
+import { objectOf } from './objectOf.js';
 
 export interface ListenOptions {
   /** Aborting ends the subscription; before it is open, `listen` rejects with the reason. */
@@ -115,16 +116,17 @@ async function listen(
     if (control.signal.aborted || signal?.aborted === true) return;
     tellListener(tell, notice, (error) => logger.error({ server, error }, 'a subscription listener failed'));
   }, listPace);
+  const asked = onTransport(filter);
   const result = channel.request(
     'subscriptions/listen',
-    { notifications: onTransport(filter) },
+    { notifications: asked },
     {
       signal: control.signal,
       timeoutMs: Number.POSITIVE_INFINITY,
       maxTotalTimeoutMs: Number.POSITIVE_INFINITY,
       acquireTimeoutMs: timeoutMs,
       onNotification: (notice) => {
-        if (notice.method === ACKNOWLEDGED) return open((notice.params?.['notifications'] ?? {}) as Params);
+        if (notice.method === ACKNOWLEDGED) return open(agreedOn(asked, notice.params?.['notifications']));
         // Returned, so that an async listener that rejects is heard of.
         return changes.admit(notice) ? tell(notice) : undefined;
       },
@@ -185,6 +187,18 @@ function relabelled(notice: ServerNotice, subscriptionId: string | number | unde
   const { [META_SUBSCRIPTION_ID]: _, ...rest } = meta;
   const mapped = subscriptionId === undefined ? rest : { ...rest, [META_SUBSCRIPTION_ID]: subscriptionId };
   return { ...notice, params: { ...notice.params, _meta: mapped } };
+}
+
+/** Of what was asked for, what the server says it will tell: nothing else of its word is kept. */
+function agreedOn(asked: Params, told: unknown): Params {
+  const said = objectOf(told);
+  const { resourceSubscriptions: wanted, ...kinds } = asked;
+  const { resourceSubscriptions: uris } = said;
+  const agreed = Object.keys(kinds).filter((kind) => kinds[kind] === true && said[kind] === true);
+  const flags = Object.fromEntries(agreed.map((kind) => [kind, true]));
+  if (!Array.isArray(wanted) || !Array.isArray(uris)) return flags;
+  const named = new Set<unknown>(uris);
+  return { ...flags, resourceSubscriptions: wanted.filter((uri) => named.has(uri)) };
 }
 
 /** The toolkit says `resourceUris` in both eras; the modern transport has a name of its own for them. */

@@ -1,0 +1,83 @@
+import { expect, test, vi } from 'vitest';
+import { ServerRequests } from '../../src/connection/channel/ServerRequests.js';
+import { eventIdHeader } from '../../src/connection/http/eventIdHeader.js';
+import type { RequestHandler } from '../../src/connection/protocol/messages.js';
+import { fakeServer } from '../../src/testing/fake/FakeServer.js';
+import { closeAfter } from '../support/closeAfter.js';
+import { collectGarbage } from '../support/collectGarbage.js';
+import { httpPool } from '../support/httpPool.js';
+import { call, serve } from '../support/rawCalls.js';
+
+const MIB = 1_024 * 1_024;
+
+test.each([
+  [
+    'nothing that was not asked for',
+    { toolsListChanged: true, promptsListChanged: true, junk: 'x'.repeat(4 * MIB) },
+    { toolsListChanged: true },
+  ],
+  [
+    'no other URIs',
+    { toolsListChanged: 'yes', resourceSubscriptions: ['test://b', 1, null, 'test://a', 'test://a'] },
+    { resourceUris: ['test://a'] },
+  ],
+  ['no text as URIs', { toolsListChanged: true, resourceSubscriptions: 'test://a' }, { toolsListChanged: true }],
+  ['no list as a filter', [1], {}],
+])('of what a server says that it will tell there is kept %s', async (_, notifications, agreed) => {
+  const capabilities = { tools: { listChanged: true }, resources: { subscribe: true } };
+  const fake = closeAfter(fakeServer({ era: 'modern', capabilities }));
+  const { url } = await fake.listen({
+    intercept: ({ message, res }) => {
+      if (message?.method !== 'subscriptions/listen') return false;
+      const _meta = { 'io.modelcontextprotocol/subscriptionId': message.id };
+      const params = { notifications, _meta };
+      const notice = { jsonrpc: '2.0', method: 'notifications/subscriptions/acknowledged', params };
+      res.writeHead(200, { 'content-type': 'text/event-stream' }).write(`data: ${JSON.stringify(notice)}\n\n`);
+      return true;
+    },
+  });
+  const pool = httpPool();
+  pool.addServer({ name: 's', transport: 'http', url, era: 'modern' });
+  const asked = { toolsListChanged: true, resourceUris: ['test://a'] };
+  const { filter, close } = await pool.subscribe('s', asked, { onNotification: () => undefined });
+  expect(filter).toEqual(agreed);
+  await close();
+});
+
+test('of an event a call keeps its id alone, as a header says it, and none that is longer than one may be', async () => {
+  let begun = 0;
+  const { connection } = await serve({
+    silent: ({ sse, res, event }) => {
+      sse();
+      const id = begun++ % 2 === 0 ? 'short enough to be a slice' : 'i'.repeat(MIB / 4);
+      res.write(`other: ${'x'.repeat(MIB / 4)}\nid: ${id}\ndata:\n\n`);
+      event({ jsonrpc: '2.0', method: 'notifications/message', params: { data: begun } });
+    },
+  });
+  let heard = 0;
+  const before = collectGarbage();
+  const calls = new AbortController();
+  const options = { signal: calls.signal, onNotification: () => heard++ };
+  const gone = Array.from({ length: 60 }, () => call(connection, 'silent', {}, options).catch(() => undefined));
+  await vi.waitFor(() => expect(heard).toBe(60), 10_000);
+  await expect.poll(() => (collectGarbage() - before) / MIB, { timeout: 3_000 }).toBeLessThan(8);
+  calls.abort();
+  await Promise.all(gone);
+  expect([eventIdHeader('é'), eventIdHeader('i'.repeat(4_097)), eventIdHeader('a\u0000')]).toEqual([
+    'Ã©',
+    undefined,
+    undefined,
+  ]);
+});
+
+test('a question counts with its id', async () => {
+  const replies: string[] = [];
+  const requests = new ServerRequests((text) => replies.push(text), {
+    server: 's',
+    maxMessageBytes: 64 * MIB,
+  } as never);
+  const handler: RequestHandler = () => new Promise(() => undefined);
+  for (const each of ['a', 'b', 'c'])
+    requests.serve({ id: each.repeat(12 * MIB), method: 'elicitation/create' }, handler, undefined);
+  expect(replies.map((text) => /"code":-32603/.test(text))).toEqual([true, true]);
+});
