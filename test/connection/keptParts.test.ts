@@ -70,14 +70,13 @@ test('of an event a call keeps its id alone, as a header says it, and none that 
   ]);
 });
 
-test('a question counts with its id', async () => {
+test('a question counts with its method', async () => {
   const replies: string[] = [];
   const requests = new ServerRequests((text) => replies.push(text), {
     server: 's',
     maxMessageBytes: 64 * MIB,
   } as never);
   const handler: RequestHandler = () => new Promise(() => undefined);
-  for (const each of ['a', 'b', 'c'])
-    requests.serve({ id: each.repeat(12 * MIB), method: 'elicitation/create' }, handler, undefined);
+  for (const each of ['a', 'b', 'c']) requests.serve({ id: each, method: each.repeat(12 * MIB) }, handler, undefined);
   expect(replies.map((text) => /"code":-32603/.test(text))).toEqual([true, true]);
 });

@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest';
 import { NotSentError, OutcomeUnknownError, QueueFullError, RpcError } from '../../src/core/errors.js';
+import { HeldQuestions } from '../../src/gateway/bridge/HeldQuestions.js';
 import { legacyOverModern } from '../../src/gateway/bridge/LegacyOverModern.js';
 import type { CallOptions, Downstream } from '../../src/gateway/endpoint/Endpoint.js';
+import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 
 const ASKS = { resultType: 'input_required', inputRequests: { a: { method: 'elicitation/create' } } };
 
@@ -23,4 +25,61 @@ test('a call whose server has asked for input has begun, whatever becomes of a l
   await expect(begun(refused, full)).rejects.toThrow(OutcomeUnknownError);
   const answer = new RpcError('s', -32602, 'no');
   await expect(begun(answer)).rejects.toBe(answer);
+});
+
+const LARGE = 'x'.repeat(100_000);
+const QUESTION = { method: 'elicitation/create' };
+
+/** A call whose server asks two questions at once, of a client whose answers are given by hand. */
+function asking(held: HeldBytes, requestState?: string) {
+  const asked: { readonly signal: AbortSignal; readonly answer: (result: unknown) => void }[] = [];
+  const sent: ((result: unknown) => void)[] = [];
+  const onRequest: CallOptions['onRequest'] = (_request, { signal }) =>
+    new Promise((answer, reject) => {
+      asked.push({ signal, answer });
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  const session = { capabilities: {}, held: new HeldQuestions('a', held) } as unknown as Downstream;
+  const result = legacyOverModern(
+    { server: 's', session, params: { name: 'a' }, call: { onRequest } as CallOptions },
+    () => new Promise((resolve) => sent.push(resolve)),
+  );
+  result.catch(() => undefined);
+  sent[0]?.({ resultType: 'input_required', inputRequests: { a: QUESTION, b: QUESTION }, requestState });
+  return { asked, sent, result };
+}
+
+test('what a server wants back, and the answers to some of its questions, count as held until it has them', async () => {
+  const held = new HeldBytes(1e9);
+  const { asked, sent, result } = asking(held, LARGE);
+  await expect.poll(() => asked.length).toBe(2);
+  expect(held.held).toBeGreaterThan(200_000);
+  asked[0]?.answer({ action: 'accept', content: { a: LARGE } });
+  await expect.poll(() => held.held).toBeGreaterThan(400_000);
+  asked[1]?.answer({ action: 'decline' });
+  await expect.poll(() => sent.length).toBe(2);
+  expect(held.held).toBeGreaterThan(400_000);
+  sent[1]?.({ resultType: 'complete', content: [] });
+  await result;
+  expect(held.held).toBe(0);
+});
+
+test('a state for which there is no room is not kept, and nothing is asked', async () => {
+  const held = new HeldBytes(300_000);
+  const { asked, result } = asking(held, LARGE);
+  await expect(result).rejects.toMatchObject({ rpcCode: -32_603, message: expect.stringContaining('too much waits') });
+  expect([asked.length, held.held]).toEqual([0, 0]);
+});
+
+test('an answer for which there is no room fails its call, whose other questions are withdrawn', async () => {
+  const held = new HeldBytes(300_000);
+  held.takeFor('a', 150_000);
+  const { asked, result } = asking(held);
+  await expect.poll(() => asked.length).toBe(2);
+  asked[0]?.answer({ action: 'accept', content: { a: LARGE } });
+  await expect(result).rejects.toMatchObject({
+    rpcCode: -32_603,
+    message: expect.stringContaining('too much is held'),
+  });
+  expect([asked[1]?.signal.aborted, held.held]).toEqual([true, 150_000]);
 });

@@ -331,6 +331,15 @@ test('a call that waits for input counts as held until it is over', async () => 
   await expect.poll(() => gateway.stats.heldBytes).toBe(0);
 });
 
+test('so do the values that are kept of what it was begun with', async () => {
+  const url = await start({ clock: new FakeClock() });
+  const params = { name: 'ask', _meta: { ...META_OF_ANYONE, values: Array(10_000).fill(0) } };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+  const { messages } = await exchange(url, { headers: headersOf('tools/call', 'ask'), body });
+  expect(messages[0]?.result).toMatchObject({ resultType: 'input_required' });
+  expect(gateway.stats.heldBytes).toBeGreaterThan(600_000);
+});
+
 const FORGED = '"resultType":"input_required","ttlMs":9,"cacheScope":"public","inputRequests":{}';
 test.each([
   ['its bytes', Buffer.from(`{"content":[],${FORGED}}`)],

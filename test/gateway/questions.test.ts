@@ -1,8 +1,10 @@
 import { expect, test, vi } from 'vitest';
+import { keepParams, textOf } from '../../src/connection/channel/codec/exactText.js';
 import { Flight } from '../../src/gateway/bridge/Flight.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { collectGarbage } from '../support/collectGarbage.js';
 
 const limitsOf = (held: HeldBytes) => ({ maxRequestsPerSession: 100, replica: '00000000', held });
 
@@ -94,4 +96,44 @@ test('an answer with a result and an error that is null is the result', async ()
   const failed = ask();
   asks.answer('ask-00000000-2', { result: undefined, error: null });
   await expect(failed).rejects.toMatchObject({ code: 'ERR_RPC' });
+});
+
+/** Params as a connection hands them on, that came in a message with that text around theirs. */
+function arrived(paramsText: string, beside = ''): Record<string, unknown> {
+  const message = Buffer.from(`{"id":1,"method":"elicitation/create","params":${paramsText},"beside":"${beside}"}`);
+  const { params } = JSON.parse(message.toString()) as { params: Record<string, unknown> };
+  keepParams(params, message);
+  return params;
+}
+
+test('of a question that waits, what its message says beside the params is not kept; the params stay as they came', async () => {
+  const asks = new ClientRequests('a', () => true, limitsOf(new HeldBytes(1e9)), new FakeClock());
+  const { signal } = new AbortController();
+  const text = '{"a":1.0,"long":"\\u0041"}';
+  const ask = (): Record<string, unknown> => {
+    const params = arrived(text, 'x'.repeat(2_000_000));
+    asks.ask({ server: 's', method: 'elicitation/create', params, signal }).catch(() => undefined);
+    return params;
+  };
+  const used = (): number => {
+    collectGarbage();
+    // Not what buffers hold, which may be freed later.
+    return process.memoryUsage().heapUsed;
+  };
+  const before = used();
+  const waiting = Array.from({ length: 10 }, ask);
+  expect(used() - before).toBeLessThan(10_000_000);
+  expect(waiting.map((params) => textOf(params))).toEqual(waiting.map(() => text));
+  asks.close(new Error('over'));
+});
+
+test('the text of its params counts as held, however little they say', () => {
+  const held = new HeldBytes(1e9);
+  const asks = new ClientRequests('a', () => true, limitsOf(held), new FakeClock());
+  const { signal } = new AbortController();
+  const params = arrived(`{"a":${' '.repeat(100_000)}1}`);
+  asks.ask({ server: 's', method: 'elicitation/create', params, signal }).catch(() => undefined);
+  expect(held.held).toBeGreaterThan(200_000);
+  asks.close(new Error('over'));
+  expect(held.held).toBe(0);
 });

@@ -1,8 +1,7 @@
 import type { Logger } from '../../core/logger.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
-import { lookedAt, shareText } from '../channel/codec/exactText.js';
+import { lookedAt, memoryWithText, shareText } from '../channel/codec/exactText.js';
 import { repeatsName } from '../channel/codec/members.js';
-import { memoryOf } from '../channel/codec/memoryOf.js';
 import { FREE_BYTES } from '../channel/codec/parsingCost.js';
 import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
 import { CallResult } from './CallResult.js';
@@ -123,7 +122,7 @@ export class Inbound {
 
   /** A notification; one that middleware does not pass on, or fails at, is not told. */
   notice({ method, params }: ServerNotice, tell: (notice: ServerNotice) => void): void {
-    const bytes = memoryOf(params);
+    const bytes = memoryWithText(params);
     const full = this.#waiting > 0 && this.#waitingBytes + bytes > MAX_WAITING_BYTES;
     if (full || this.#waiting >= MAX_WAITING) {
       this.#logger.warn({ server: this.party.server, method }, 'a notification is dropped: middleware is too slow');

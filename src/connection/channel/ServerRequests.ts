@@ -3,12 +3,14 @@ import type { RequestHandler, ServerRequest } from '../protocol/messages.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Call } from './Call.js';
 import { encodeAnswer, encodeRefusal, type MessageBounds, type Refused } from './codec/encode.js';
-import { memoryOf } from './codec/memoryOf.js';
+import { memoryWithText } from './codec/exactText.js';
 
 /** Requests of one connection that may be handled at once; more are refused. */
 const MAX_OPEN = 256;
 /** What they may take in memory, in bytes; one alone is bounded by the size of a message. */
 const MAX_OPEN_BYTES = 32 * 1_024 * 1_024;
+/** Its id stays with it, wherever it waits. */
+const MAX_ID_CHARS = 1_024;
 
 /**
  * A reply of more characters is large: clients bring those about, by what they answer, while a flood of a server's own asking makes
@@ -52,12 +54,17 @@ export class ServerRequests {
       );
       return;
     }
+    if (String(request.id).length > MAX_ID_CHARS) {
+      const message = `the id of a request may have ${MAX_ID_CHARS} characters`;
+      this.refuse(request.id, { code: RPC_CODES.invalidRequest, message }, stream);
+      return;
+    }
     if (this.#open.has(request.id)) {
       const message = 'a request of this id is being handled';
       this.refuse(request.id, { code: RPC_CODES.invalidRequest, message }, stream);
       return;
     }
-    const bytes = memoryOf(request);
+    const bytes = memoryWithText(request.params) + 2 * request.method.length;
     if (this.#openBytes > 0 && this.#openBytes + bytes > MAX_OPEN_BYTES) {
       const message = `requests of ${this.#openBytes} bytes in memory are being handled, ${MAX_OPEN_BYTES} allowed`;
       this.refuse(request.id, { code: RPC_CODES.internalError, message }, stream);

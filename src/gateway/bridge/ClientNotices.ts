@@ -1,4 +1,4 @@
-import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
+import { memoryWithText } from '../../connection/channel/codec/exactText.js';
 import type { Logger } from '../../core/logger.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
@@ -38,7 +38,7 @@ export class ClientNotices {
     tell: () => Promise<void>,
   ): void {
     const own = this.#underway.get(session) ?? { notices: 0, bytes: 0 };
-    const bytes = memoryOf(params) + NOTICE_BYTES;
+    const bytes = memoryWithText(params) + NOTICE_BYTES;
     const full = own.notices > 0 && (own.notices >= MAX_NOTICES || own.bytes + bytes > MAX_BYTES);
     if (full || !this.#held.hasRoomForNotice(owner, bytes) || !this.#held.takeFor(owner, bytes)) {
       this.#logger.warn({ server, method }, 'a notification of a client is dropped: too many wait');

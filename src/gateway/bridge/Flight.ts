@@ -30,8 +30,8 @@ export class Flight implements AbortEntry {
   readonly what: string;
   /** Whose share what is held for it counts to. */
   readonly owner: string;
-  /** What it was begun with: each round brings the same. */
-  readonly given: unknown;
+  /** What it was begun with: each round brings the same arguments. */
+  readonly given: Params | undefined;
   readonly control = new Cancellation();
   /** The request that the client waits for now: what comes on the way to the answer is for it. */
   current: CallOptions | undefined;
@@ -45,7 +45,7 @@ export class Flight implements AbortEntry {
   #onQuestion: (() => void) | undefined;
   #asked = 0;
 
-  constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes, given?: unknown) {
+  constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes, given?: Params) {
     this.#held = new HeldQuestions(owner, held);
     this.#server = server;
     this.what = what;

@@ -1,5 +1,5 @@
 import { Shares } from '../../concurrent/Shares.js';
-import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
+import { memoryWithText } from '../../connection/channel/codec/exactText.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
 import { type HeldBytes, QUESTIONS } from '../http/HeldBytes.js';
@@ -21,10 +21,10 @@ export class HeldQuestions {
     this.#held = held;
   }
 
-  /** Holds the params of one more until what it gives back is called. @throws RpcError when there is no room, or no JSON of them */
+  /** Holds the params of one more, or what a server wants back with its answers, until what it gives back is called. @throws RpcError when there is no room, or no JSON of them */
   hold(server: string, params: unknown): () => void {
     if (!isWritable(params)) throw new RpcError(server, RPC_CODES.internalError, 'the request is nested too deep');
-    const bytes = memoryOf(params) + QUESTION_BYTES;
+    const bytes = memoryWithText(params) + QUESTION_BYTES;
     this.#shares ??= new Shares(MAX_ASKED_BYTES);
     const shares = this.#shares;
     if (!shares.mayTake(server, bytes) || !this.#take(server, bytes)) {
@@ -39,6 +39,16 @@ export class HeldQuestions {
       this.#held.questions.giveBack(server, this.#owner, bytes);
       this.#held.giveBackFor(QUESTIONS, bytes);
     };
+  }
+
+  /** Holds what the client answered until what it gives back is called, once. It is the client's own share. @throws RpcError when there is no room */
+  holdAnswer(server: string, answer: unknown): () => void {
+    const bytes = memoryWithText(answer) + QUESTION_BYTES;
+    if (!this.#held.takeFor(this.#owner, bytes)) {
+      const message = 'too much is held of the answers that this client gave, and of its other requests';
+      throw new RpcError(server, RPC_CODES.internalError, message);
+    }
+    return () => this.#held.giveBackFor(this.#owner, bytes);
   }
 
   #take(server: string, bytes: number): boolean {

@@ -14,9 +14,18 @@ import { legacyResult } from './resultText.js';
 /** Sends a call up, to whichever connection the session has. */
 export type Send = (params: Params | undefined, call: CallOptions) => Promise<unknown>;
 
-interface InputRequired {
-  readonly inputRequests?: unknown;
-  readonly requestState?: unknown;
+/** What a server needs before it completes the call. */
+interface Needed {
+  /** Each is taken out as it is asked: one that was answered is not kept for the others. */
+  readonly requests: ServerRequest[];
+  readonly requestState: unknown;
+}
+
+/** What the next round is sent with, for as long as it is needed. */
+interface Input {
+  params: Params;
+  /** Give back what of it counts as held. */
+  readonly held: (() => void)[];
 }
 
 /** Rounds of one call, after which its server is taken for one that never has enough. */
@@ -37,57 +46,87 @@ export interface LegacyCall {
  * again with the answers until it is complete. The session's log level goes with each call. What only the modern era has
  * does not reach the client.
  */
-export async function legacyOverModern({ server, session, params, call }: LegacyCall, send: Send): Promise<unknown> {
-  const client = { clientInfo: session.clientInfo, capabilities: acrossEras(session.capabilities ?? {}) };
-  const meta = session.logLevel === undefined ? {} : { [META_LOG_LEVEL]: session.logLevel };
-  let own: Params = {};
+export async function legacyOverModern(given: LegacyCall, send: Send): Promise<unknown> {
+  const { server } = given;
+  const input: Input = { params: {}, held: [] };
   let begun = false;
   try {
     for (let round = 0; round < MAX_ROUNDS; round++) {
-      const changing = changed(params, call, { params: own, meta });
-      const given = changing instanceof Promise ? await changing : changing;
-      const result = await send(given.params, { ...call, ...given, client });
+      const outcome = await sent(given, input, send);
       begun = true;
-      const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));
-      const { bytes, resultType } = await legacyResult(whole);
-      if (resultType !== 'input_required') return bytes;
-      const asked = parseAnswer(whole) as InputRequired;
-      const { requestState } = asked;
-      own = {
-        inputResponses: await answers(server, asked, call),
-        ...(requestState === undefined ? {} : { requestState }),
-      };
+      if (outcome instanceof Uint8Array) return outcome;
+      letGo(input);
+      await ask(given, outcome, input);
     }
   } catch (error) {
     // A question that finds no room, or a round that is not sent, does not say so of the rounds before.
     if (!begun || !neverRan(error)) throw error;
     throw new OutcomeUnknownError(server, 'the call', 'it had begun', { cause: error });
+  } finally {
+    letGo(input);
   }
   throw new RpcError(server, RPC_CODES.internalError, `the server asked for input ${MAX_ROUNDS} times without an end`);
 }
 
+function letGo(input: Input): void {
+  input.params = {};
+  for (const giveBack of input.held.splice(0)) giveBack();
+}
+
+/** One round, up to the result or what is needed first. A function of its own: what it has in hand must not outlive it while the client is asked. */
+async function sent(
+  { server, session, params, call }: LegacyCall,
+  input: Input,
+  send: Send,
+): Promise<Uint8Array | Needed> {
+  const client = { clientInfo: session.clientInfo, capabilities: acrossEras(session.capabilities ?? {}) };
+  const meta = session.logLevel === undefined ? {} : { [META_LOG_LEVEL]: session.logLevel };
+  const changing = changed(params, call, { params: input.params, meta });
+  const given = changing instanceof Promise ? await changing : changing;
+  const result = await send(given.params, { ...call, ...given, client });
+  const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));
+  const { bytes, resultType } = await legacyResult(whole);
+  if (resultType !== 'input_required') return bytes;
+  const { inputRequests, requestState } = parseAnswer(whole) as Params;
+  return { requests: requestsIn(server, inputRequests), requestState };
+}
+
 /** Asks the client everything at once, as it may be asked; when one question fails, the others are given up too. */
-async function answers(server: string, { inputRequests }: InputRequired, call: CallOptions): Promise<Params> {
-  const requests = requestsIn(server, inputRequests);
+async function ask(
+  { server, session: { held }, call }: LegacyCall,
+  { requests, requestState }: Needed,
+  input: Input,
+): Promise<void> {
   const { onRequest } = call;
   if (onRequest === undefined && requests.length > 0) {
     throw new RpcError(server, RPC_CODES.internalError, 'the server needs input that the client cannot give');
   }
+  const keep = (giveBack: (() => void) | undefined): void => void (giveBack && input.held.push(giveBack));
+  keep(held?.hold(server, [requestState, requests.map(({ id }) => id)]));
   const failed = new AbortController();
   const signal = call.signal === undefined ? failed.signal : AbortSignal.any([signalOf(call.signal), failed.signal]);
-  const all = requests.map(
-    async (request): Promise<[unknown, unknown]> => [request.id, await onRequest?.(request, { signal, server })],
-  );
+  const all = eachOf(requests, async (request): Promise<[unknown, unknown]> => {
+    const answer = await onRequest?.(request, { signal, server });
+    // Nothing is held for a call that has failed.
+    signal.throwIfAborted();
+    keep(held?.holdAnswer(server, answer));
+    return [request.id, answer];
+  });
   try {
-    return Object.fromEntries(await Promise.all(all)) as Params;
+    const inputResponses = Object.fromEntries(await Promise.all(all)) as Params;
+    input.params = { inputResponses, ...(requestState === undefined ? {} : { requestState }) };
   } catch (error) {
     failed.abort(error);
     throw error;
   }
 }
 
+/** Takes each out. A function of its own, as above. */
+const eachOf = <T>(requests: ServerRequest[], begin: (request: ServerRequest) => T): T[] =>
+  requests.splice(0).map(begin);
+
 /** The server's questions, of which none is asked when one is no question. */
-function requestsIn(server: string, given: unknown): readonly ServerRequest[] {
+function requestsIn(server: string, given: unknown): ServerRequest[] {
   if (given === undefined) return [];
   if (!isObject(given)) throw new ProtocolError(server, 'its inputRequests are no object');
   const entries = Object.entries(given);

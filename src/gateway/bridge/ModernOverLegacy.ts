@@ -9,6 +9,7 @@ import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { levelOf } from '../rpc/levels.js';
+import { memoryOfValues } from '../rpc/light.js';
 import { Flight } from './Flight.js';
 import { type Crowding, GivingWay } from './GivingWay.js';
 import { changed, WITHOUT_ENVELOPE } from './paramsFor.js';
@@ -68,9 +69,10 @@ export class ModernOverLegacy {
     const state = params?.['requestState'];
     const changing = state === undefined ? changed(params, call, WITHOUT_ENVELOPE) : undefined;
     const own = changing instanceof Promise ? await changing : changing;
-    const args = params?.['arguments'];
     const flight =
-      own === undefined ? this.#resume(state, what, args) : new Flight(server, what, client, owner, this.#held, args);
+      own === undefined
+        ? this.#resume(state, what, params)
+        : new Flight(server, what, client, owner, this.#held, own.params);
     const { signal } = call;
     flight.current = call;
     if (signal?.aborted === true) flight.onAbort(signal.reason);
@@ -85,7 +87,7 @@ export class ModernOverLegacy {
       } else flight.answer(params?.['inputResponses']);
       const round = await flight.round();
       if ('result' in round) return modernResult(method, round.result);
-      this.#keep(flight, server, 2 * (call.paramsText?.length ?? 0));
+      this.#keep(flight, server, 2 * (call.paramsText?.length ?? 0) + memoryOfValues(flight.given));
       return round.needed;
     } catch (error) {
       throw method === 'resources/read' ? asModern(error, params) : error;
@@ -105,13 +107,13 @@ export class ModernOverLegacy {
     this.#waiting.clear();
   }
 
-  #resume(state: unknown, what: string, args: unknown): Flight {
+  #resume(state: unknown, what: string, params: Params | undefined): Flight {
     const waiting = typeof state === 'string' ? this.#waiting.get(state) : undefined;
     if (waiting === undefined || waiting.flight.what !== what) {
       throw new Refusal(RPC_CODES.invalidParams, 'requestState is not one of this call, or its call is over');
     }
     // The call runs with those that it was begun with, and what looked at this round saw others.
-    if (!areSame(args, waiting.flight.given)) {
+    if (!areSame(params?.['arguments'], waiting.flight.given?.['arguments'])) {
       throw new Refusal(RPC_CODES.invalidParams, 'the arguments are not those that the call was begun with');
     }
     this.#forget(waiting.flight.state);

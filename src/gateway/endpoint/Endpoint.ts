@@ -3,6 +3,7 @@ import { NotSentError, OutcomeUnknownError, PoolkitError, RequestTimeoutError } 
 import type { CallSignal } from '../../core/wait/Cancellation.js';
 import type { Caller, McpPool, RequestOptions, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
+import type { HeldQuestions } from '../bridge/HeldQuestions.js';
 import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 
@@ -57,6 +58,8 @@ export interface Downstream {
   readonly origin: string | undefined;
   /** The legacy version agreed on with it. */
   readonly protocolVersion: string | undefined;
+  /** Counts what waits for its client's answers; undefined for one that stands for clients of the modern era. */
+  readonly held: HeldQuestions | undefined;
   /** Aborts when the session ends. */
   readonly signal: AbortSignal;
   /** Sends what belongs to no call and is for others too: down the client's stream alone. */

@@ -17,6 +17,7 @@ export class ModernClient implements Downstream {
   readonly caller: Caller | undefined;
   logLevel: string | undefined;
   readonly protocolVersion = undefined;
+  readonly held = undefined;
   readonly capabilities: ClientCapabilities | undefined;
   readonly clientInfo: Implementation | undefined;
   readonly origin: string | undefined;

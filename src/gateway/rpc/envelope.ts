@@ -1,4 +1,5 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
+import { cutOut } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import {
   META_CLIENT_CAPABILITIES,
@@ -79,7 +80,7 @@ export function classify(message: unknown, text?: string): Incoming {
   if (id !== undefined && known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
   const members = text === undefined ? undefined : membersOf(text);
   const given = members && memberText(text as string, members, 'params');
-  const paramsText = given === undefined || membersOf(given) === undefined ? undefined : given;
+  const paramsText = given === undefined || membersOf(given) === undefined ? undefined : cutOut(given, text as string);
   if (known === null) return { kind: 'notification', method, params, paramsText };
   const idText = members && memberText(text as string, members, 'id');
   return { kind: 'request', id: known, idText, method, params, paramsText };

@@ -1,4 +1,5 @@
 import { membersOf } from '../../connection/channel/codec/members.js';
+import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
 import type { Params } from './envelope.js';
 
 /** A value whose text is longer is kept as that text alone. */
@@ -36,6 +37,10 @@ export function light(params: Params, text: string): LightParams | undefined {
   }
   return { params: kept, parsedBytes };
 }
+
+/** What of params is held as values takes in memory, in bytes, about. */
+export const memoryOfValues = (params: Params | undefined): number =>
+  memoryOf(Object.values(Object.getOwnPropertyDescriptors(params ?? {})).map(({ value }) => value as unknown));
 
 /** A copy that may be changed, in which what is long stays text. */
 export function copyOf(params: Params | undefined): Record<string, unknown> {

@@ -61,13 +61,13 @@ export class ClientRequests {
   readonly #shares: Shares;
   readonly #clock: Clock;
   readonly #replica: string;
-  readonly #held: HeldQuestions;
+  readonly held: HeldQuestions;
   readonly #open = new Map<string, Ask>();
   #next = 1;
 
   /** `owner`: whose share it counts to what is asked. */
   constructor(owner: string, send: Send, { maxRequestsPerSession, replica, held }: ClientRequestsLimits, clock: Clock) {
-    this.#held = new HeldQuestions(owner, held);
+    this.held = new HeldQuestions(owner, held);
     this.#send = send;
     this.#shares = new Shares(maxRequestsPerSession);
     this.#clock = clock;
@@ -87,7 +87,7 @@ export class ClientRequests {
     }
     let giveBack: () => void;
     try {
-      giveBack = this.#held.hold(server, params);
+      giveBack = this.held.hold(server, params);
     } catch (error) {
       return Promise.reject(error);
     }

@@ -79,6 +79,7 @@ export class Session implements Downstream {
   readonly clientInfo: Implementation | undefined;
   /** Whose share of the sessions it counts to. */
   readonly origin: string;
+  readonly held: ClientRequests['held'];
   logLevel: string | undefined;
   usedMs: number;
   /** Notifications lost because they were not read, or not fast enough. */
@@ -111,14 +112,11 @@ export class Session implements Downstream {
     this.caller = base === undefined ? { key: this.key } : withKey(base, this.key);
     this.origin = originOf(endpoint, client.address);
     this.#asks = new ClientRequests(this.origin, (message) => this.#send(message), limits, clock);
+    this.held = this.#asks.held;
     this.#limits = limits;
-    this.#subscriptions = new SessionSubscriptions({
-      origin: this.origin,
-      room: limits.subscriptionRoom,
-      max: limits.maxSubscriptionsPerSession,
-    });
+    const { eventStore: store, subscriptionRoom: room, maxSubscriptionsPerSession: max } = limits;
+    this.#subscriptions = new SessionSubscriptions({ origin: this.origin, room, max });
     const primed = client.protocolVersion >= FIRST_PRIMED;
-    const { eventStore: store } = limits;
     this.#streams =
       store === undefined
         ? new ResumableStreams(limits, this.origin, primed)

@@ -251,6 +251,13 @@ test('a request under an id that is being handled is refused, and the first goes
   });
 });
 
+test('a request whose id is long is refused', async () => {
+  const connection = await open(hostile());
+  connection.setRequestHandler(() => new Promise(() => undefined));
+  const js = `globalThis.onAnswer = (m) => reply(m.error); send({ id: 'x'.repeat(1_025), method: 'roots/list' })`;
+  expect(await call(connection, 'x', { js })).toMatchObject({ code: -32_600 });
+});
+
 test('what a server asks is bounded in bytes while it is being handled, and there is room again after it', async () => {
   const connection = await open(hostile(), LARGE);
   const answers: (() => void)[] = [];

@@ -1,4 +1,5 @@
 import { membersOf, memberText, repeatsName, skipString, withMembers } from './members.js';
+import { memoryOf } from './memoryOf.js';
 
 type Part = 'params' | 'result' | 'error';
 
@@ -9,6 +10,9 @@ interface Origin {
 }
 
 const origins = new WeakMap<object, Origin>();
+
+/** What stands beside a value in its message may be so many characters where the value waits for someone. */
+const MAX_BESIDE_CHARS = 4_096;
 
 /**
  * Keeps what a value looked like in its message, for as long as the value is there: passed on unchanged, numbers that JavaScript
@@ -44,6 +48,30 @@ export function textOf(value: unknown): string | undefined {
   const members = membersOf(origin.text);
   const text = members === undefined ? undefined : memberText(origin.text, members, origin.part);
   return text === undefined || membersOf(text) === undefined ? undefined : text;
+}
+
+/**
+ * What a value takes in memory that waits for someone, in bytes, about, with its text: it may be long where the value is small. From here on
+ * what stands beside it in its message is not kept.
+ */
+export function memoryWithText(value: unknown): number {
+  return Math.max(memoryOf(value), 2 * charsOf(value));
+}
+
+function charsOf(value: unknown): number {
+  const origin = typeof value === 'object' && value !== null ? origins.get(value) : undefined;
+  if (origin === undefined) return 0;
+  const { text, part } = origin;
+  if (part === undefined || text.length <= MAX_BESIDE_CHARS) return text.length;
+  const own = textOf(value);
+  if (own === undefined) origins.delete(value as object);
+  else keepText(value, cutOut(own, text));
+  return own?.length ?? 0;
+}
+
+/** A part of a text, which keeps not much more in memory than itself: a string that was cut out of another has all of that one. */
+export function cutOut(part: string, text: string): string {
+  return text.length - part.length > MAX_BESIDE_CHARS ? Buffer.from(part).toString() : part;
 }
 
 /** The text of an object that was kept, with `values` in it as by `withMembers`; undefined where it is to be written anew. */
