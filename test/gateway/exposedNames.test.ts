@@ -59,7 +59,6 @@ test.each([
   ['an empty name', { name: '', inputSchema: { type: 'object' } }],
   ['no schema', { name: 'x' }],
   ['a schema of a string', { name: 'x', inputSchema: { type: 'string' } }],
-  ['a null description', { name: 'x', description: null, inputSchema: { type: 'object' } }],
   ['20,000 levels', { name: 'x', inputSchema: { type: 'object', ...nested(20_000) } }],
   [
     'too many values',

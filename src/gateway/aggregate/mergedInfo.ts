@@ -1,10 +1,11 @@
 import type { Implementation, ServerCapabilities } from '@modelcontextprotocol/client';
-import { isObject } from '../../connection/protocol/objectOf.js';
+import { isObject, objectOf } from '../../connection/protocol/objectOf.js';
 import type { ServerInfo } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { acrossEras } from '../endpoint/crossing.js';
 import type { EndpointInfo } from '../endpoint/Endpoint.js';
 import { joinedInstructions } from './instructions.js';
+import { TASKS_TYPE } from './memberTypes.js';
 
 /** What is known of one server. */
 export interface KnownServer {
@@ -40,7 +41,8 @@ export function mergedInfo(
 ): EndpointInfo {
   const all = known.flatMap(({ server, info }): Capabilities[] => {
     if (info === undefined) return [];
-    const capabilities = info.era === era ? info.capabilities : acrossEras(info.capabilities);
+    const own: Capabilities = objectOf(info.capabilities);
+    const capabilities = info.era === era ? own : acrossEras(own);
     return [withinBounds(capabilities, () => onCut(server))];
   });
   const pending = known.some((each) => each.pending);
@@ -48,7 +50,8 @@ export function mergedInfo(
   const instructions = known.flatMap(({ server, info }) =>
     info?.instructions === undefined ? [] : [{ server, text: info.instructions }],
   );
-  const tasks = all.flatMap((each) => (isObject(each.tasks) ? [each.tasks] : []));
+  // What official clients would refuse is left out: they would refuse all servers with it.
+  const tasks = all.flatMap((each) => (TASKS_TYPE(each.tasks, 'tasks', new Set()) as Settings | undefined) ?? []);
   const extensions = EXTENSIONS.flatMap((name) => {
     const [first, ...others] = all.flatMap((each) =>
       isObject(each.extensions?.[name]) ? [each.extensions[name]] : [],

@@ -131,5 +131,9 @@ function held(
   bytes: number,
   parsedBytes: number,
 ): ReadMessages {
-  return { messages, batch, modern, heldBytes: CALL_BYTES + COPIES * bytes + PARSED_RATIO * parsedBytes };
+  return { messages, batch, modern, heldBytes: bytesInFlight(bytes, parsedBytes) };
 }
+
+/** What a body takes for as long as what it asks for is under way. */
+export const bytesInFlight = (bytes: number, parsedBytes: number): number =>
+  CALL_BYTES + COPIES * bytes + PARSED_RATIO * parsedBytes;

@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { Gateway } from '../../../src/gateway/Gateway.js';
+import type { GatewayOptions } from '../../../src/gateway/GatewayOptions.js';
 import type { StatusData, StatusSnapshot } from '../../../src/gateway/status/StatusData.js';
 import { StatusStreams } from '../../../src/gateway/status/StatusStreams.js';
 import { Timeline } from '../../../src/gateway/status/Timeline.js';
@@ -16,7 +17,7 @@ import { RawSocket } from '../../support/tcp.js';
 const LONG = 'n'.repeat(100_000);
 const FRAME_BYTES = 4 * 1_024 * 1_024;
 
-function served() {
+function served(options: Partial<GatewayOptions> = {}) {
   const pool = closeAfter(new UnifiedPool({ ledger: false, backoff: { initialMs: 1 } }));
   pool.addServer({
     name: 'one',
@@ -24,7 +25,7 @@ function served() {
     command: process.execPath,
     args: [resolve('test/fixtures/status-server.mjs')],
   });
-  return { pool, gateway: closeAfter(new Gateway({ pool, port: 0 })) };
+  return { pool, gateway: closeAfter(new Gateway({ pool, port: 0, ...options })) };
 }
 
 const dataOf = async (url: string): Promise<StatusData> => (await fetch(`${url}/status/data.json`)).json() as never;
@@ -40,10 +41,27 @@ async function tokenOf(url: string): Promise<string> {
   throw new Error('no token');
 }
 
-async function acting(url: string): Promise<(body: string) => Promise<Response>> {
+async function acting(url: string): Promise<(body: string, signal?: AbortSignal) => Promise<Response>> {
   const headers = { 'content-type': 'application/json', 'x-poolkit-token': await tokenOf(url) };
-  return (body) => fetch(`${url}/status/act`, { method: 'POST', headers, body });
+  return (body, signal) => fetch(`${url}/status/act`, { method: 'POST', headers, body, signal: signal ?? null });
 }
+
+test('what an action is asked with is held for as long as it runs, and refused beyond', async () => {
+  const { gateway } = served({ maxBufferedBytes: 1_000_000 });
+  const { url } = await gateway.listen();
+  const act = await acting(url);
+  const given = { ms: 60_000, pad: 'x'.repeat(30_000) };
+  const body = JSON.stringify({ action: 'call', server: 'one', tool: 'slow', arguments: given });
+  const page = new AbortController();
+  const first = act(body, page.signal).catch((error: unknown) => error);
+  await expect.poll(async () => (await dataOf(url)).snapshot.servers[0]?.inFlight).toBe(1);
+  expect(gateway.stats.heldBytes).toBeGreaterThan(3 * body.length);
+  const second = await act(body, AbortSignal.timeout(5_000));
+  expect([second.status, await second.json()]).toEqual([429, { error: expect.stringContaining('try again') }]);
+  page.abort();
+  await first;
+  await expect.poll(() => gateway.stats.heldBytes).toBe(0);
+});
 
 test('of an action for a server that is not there nothing is kept, and a long name of one that is there is cut', async () => {
   const { gateway } = served();

@@ -239,7 +239,7 @@ export class Catalog<K extends ListKind> {
     this.#problems.set(server, problems);
     const told = problems.slice(0, MAX_TOLD).join('; ');
     if (problems.length > 0 && this.#told.get(server) !== told) {
-      this.#options.logger.warn({ server, leftOut: problems.length, problems: told }, 'items of a list are left out');
+      this.#options.logger.warn({ server, leftOut: problems.length, problems: told }, 'parts of a list are left out');
     }
     this.#told.set(server, told);
     return { items, bytes };

@@ -13,7 +13,7 @@ import type { HeldBytes } from '../../http/HeldBytes.js';
 import { refuseLate } from '../../http/request/late.js';
 import { readBody } from '../../http/request/readBody.js';
 import { JSON_TYPE, sendText } from '../../http/respond.js';
-import { parsedInTurns } from '../../rpc/readMessages.js';
+import { bytesInFlight, parsedInTurns } from '../../rpc/readMessages.js';
 import { addressOrigin } from '../../session/origin.js';
 
 export interface StatusActionsOptions {
@@ -32,6 +32,7 @@ const MAX_BODY_BYTES = 1_024 * 1_024;
 const BODY_TIMEOUT_MS = 10_000;
 const CALL_TIMEOUT_MS = 60_000;
 const LIST_TIMEOUT_MS = 10_000;
+const TOO_MUCH = 'too much is being sent to this proxy at once: try again';
 
 /** What an action is asked with. */
 interface Asked {
@@ -63,11 +64,24 @@ export class StatusActions {
   }
 
   async #handle(request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
-    const { held, logger } = this.#options;
-    const body = await readBody(request, { maxBytes: MAX_BODY_BYTES, timeoutMs: BODY_TIMEOUT_MS, held, owner: '' });
+    const { held } = this.#options;
+    const owner = '';
+    const body = await readBody(request, { maxBytes: MAX_BODY_BYTES, timeoutMs: BODY_TIMEOUT_MS, held, owner });
     if ('gone' in body) return;
     if ('status' in body) return answer(response, body.status, { error: body.why });
-    const read = await parsedInTurns(body.text);
+    const { text } = body;
+    const bytes = bytesInFlight(text.length, text.length);
+    if (!held.takeFor(owner, bytes)) return answer(response, held.refusalOf(owner), { error: TOO_MUCH });
+    try {
+      await this.#perform(text, request, response, signal);
+    } finally {
+      held.giveBackFor(owner, bytes);
+    }
+  }
+
+  async #perform(text: string, request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
+    const { logger } = this.#options;
+    const read = await parsedInTurns(text);
     if ('failure' in read) return answer(response, read.status, { error: read.failure.message });
     try {
       const acted = this.#act((read.value as Asked | null) ?? {}, request, signal);
