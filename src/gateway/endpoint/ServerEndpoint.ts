@@ -171,8 +171,10 @@ export class ServerEndpoint implements BareEndpoint {
     else session.notify(method, params);
   }
 
-  async #subscribe(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
+  async #subscribe(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const uri = uriOf(params);
+    // What the subscription keeps: the call itself has its request.
+    const signal = signalOf(call.signal);
     const caller = this.#callers.of(this.#server, session);
     const opened = session.subscribe(uri, () =>
       this.#pool.subscribe(
@@ -180,13 +182,13 @@ export class ServerEndpoint implements BareEndpoint {
         { resourceUris: [uri] },
         {
           onNotification: (notice) => this.#tell(session, notice),
-          ...(signal && { signal: signalOf(signal) }),
+          ...(signal && { signal }),
           ...(caller && { caller }),
         },
       ),
     );
     // Another request for the same may have been first: that one waits as it likes.
-    await within(opened, { clock: this.#clock, signal: signalOf(signal) });
+    await within(opened, { clock: this.#clock, signal });
     return {};
   }
 

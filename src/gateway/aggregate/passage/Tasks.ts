@@ -63,6 +63,9 @@ export class Tasks {
     const { callers, logger } = this.#options;
     const servers = this.#servers(session);
     let { index, cursor } = startOf(servers, params?.['cursor']);
+    const { clock, listTimeoutMs, serverWaitMs } = this.#options;
+    const waitMs = Math.min(serverWaitMs || listTimeoutMs, listTimeoutMs);
+    const endMs = clock.now() + waitMs;
     for (; index < servers.length; index++, cursor = undefined) {
       const server = servers[index] as string;
       let page: TaskPage;
@@ -74,7 +77,9 @@ export class Tasks {
             paramsText: own.paramsText,
             signal,
           });
-        page = parseAnswer((await this.#soon(server, send, call)) as Uint8Array) as TaskPage;
+        // Servers that are silent have the time of one together, and a tenth of it each beyond.
+        const timeoutMs = Math.ceil(Math.max(endMs - clock.now(), waitMs / 10));
+        page = parseAnswer((await this.#within(timeoutMs, server, send, call)) as Uint8Array) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');
@@ -90,11 +95,14 @@ export class Tasks {
     return { tasks: [] };
   }
 
-  #soon<T>(server: string, send: (signal: AbortSignal) => Promise<T>, { signal }: CallOptions): Promise<T> {
-    const { clock, listTimeoutMs, serverWaitMs } = this.#options;
-    const timeoutMs = Math.min(serverWaitMs || listTimeoutMs, listTimeoutMs);
+  #within<T>(
+    timeoutMs: number,
+    server: string,
+    send: (signal: AbortSignal) => Promise<T>,
+    { signal }: CallOptions,
+  ): Promise<T> {
     const late = (): Error => new RequestTimeoutError(server, 'tasks/list', timeoutMs);
-    return withDeadline({ clock, timeoutMs, late, signal: signalOf(signal) }, send);
+    return withDeadline({ clock: this.#options.clock, timeoutMs, late, signal: signalOf(signal) }, send);
   }
 
   #servers(session: Downstream): string[] {
