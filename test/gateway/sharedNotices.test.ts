@@ -4,6 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { NoticeFrames } from '../../src/gateway/http/stream/Frame.js';
 import { CallsInFlight } from '../../src/gateway/session/callers/CallsInFlight.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { countTurns } from '../support/countTurns.js';
@@ -271,4 +272,14 @@ test('of the sessions that gave calls up the two that count longest are kept, wh
   expect(calls.sole('s')).toBeUndefined();
   await clock.advance(20);
   expect(calls.sole('s')).toBe(own);
+});
+
+test('what streams are told by two names in turn is written once for each', () => {
+  const frames = new NoticeFrames();
+  const [own, other] = [{ uri: 'x://a' }, { uri: 'poolkit:x/x://a' }];
+  const method = 'notifications/resources/updated';
+  const made = [own, other, own, other].map((params) => frames.of(method, params));
+  expect([made[2] === made[0], made[3] === made[1], made[1] === made[0]]).toEqual([true, true, false]);
+  expect(frames.of('notifications/message', own)).not.toBe(made[0]);
+  expect(frames.of('a', undefined)).not.toBe(frames.of('b', undefined));
 });

@@ -218,24 +218,22 @@ function space(line: Buffer, from: number): void {
   }
 }
 
-/** Makes the frames of notifications: the same one for all streams that are told of one within a turn of the event loop. */
+/**
+ * Makes the frames of notifications: the same one for all streams that are told of one within a turn of the event loop, also where
+ * others are told of it by another name between them.
+ */
 export class NoticeFrames {
-  #method: string | undefined;
-  #params: unknown;
-  #frame: Frame | undefined;
+  /** By params, which are another object in each notification; by method where there are none. */
+  readonly #made = new Map<unknown, { readonly method: string; readonly frame: Frame }>();
 
   of(method: string, params: unknown): Frame {
-    if (this.#frame !== undefined && this.#method === method && this.#params === params) return this.#frame;
-    if (this.#frame === undefined) queueMicrotask(() => this.#forget());
-    this.#method = method;
-    this.#params = params;
+    const key = params ?? method;
+    const known = this.#made.get(key);
+    if (known?.method === method) return known.frame;
+    if (this.#made.size === 0) queueMicrotask(() => this.#made.clear());
     // Many streams share the bytes of a larger one, and none makes a copy.
-    this.#frame = new Frame(toldText({ method, params }), COPIED_BYTES);
-    return this.#frame;
-  }
-
-  #forget(): void {
-    this.#frame = undefined;
-    this.#params = undefined;
+    const frame = new Frame(toldText({ method, params }), COPIED_BYTES);
+    this.#made.set(key, { method, frame });
+    return frame;
   }
 }
