@@ -1,8 +1,11 @@
-import { afterEach, expect, test } from 'vitest';
+import type { IncomingMessage } from 'node:http';
+import { PassThrough } from 'node:stream';
+import { afterEach, expect, test, vi } from 'vitest';
 import { membersOf } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { ReadingOrder } from '../../src/gateway/http/request/ReadingOrder.js';
+import { readBody } from '../../src/gateway/http/request/readBody.js';
 import { type ReadMessages, readMessages } from '../../src/gateway/rpc/readMessages.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
@@ -145,4 +148,31 @@ test.each(['/servers/one/mcp', '/mcp'])('long arguments arrive whole at %s', asy
     result: { content: [] },
   });
   expect(asked).toEqual([expect.objectContaining({ name: 'x', arguments: args })]);
+});
+
+test('a large body that is whole is made into text in a turn of its own, not as its last byte comes', async () => {
+  const held = new HeldBytes(100_000_000);
+  const text = bodyWith(JSON.stringify({ x: 'é'.repeat(300_000) }));
+  const request = Object.assign(new PassThrough(), { headers: { 'content-type': 'application/json' } });
+  const reading = readBody(request as unknown as IncomingMessage, {
+    maxBytes: 1_000_000,
+    timeoutMs: 60_000,
+    held,
+    owner: '',
+  });
+  const joined = vi.spyOn(Buffer, 'concat');
+  try {
+    request.write(text.slice(0, 200_000));
+    request.end(text.slice(200_000));
+    const body = await reading;
+    if (!('text' in body)) throw new Error('a text was expected');
+    expect(joined).not.toHaveBeenCalled();
+    expect(await new ReadingOrder(held).read(body.text, {}, '')).toMatchObject({
+      messages: [{ method: 'tools/call' }],
+    });
+    expect(joined).toHaveBeenCalledTimes(1);
+  } finally {
+    joined.mockRestore();
+  }
+  expect(held.held).toBe(0);
 });

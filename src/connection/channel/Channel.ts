@@ -10,7 +10,7 @@ import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './code
 import { detached, type RawReply, replyError, scanFailure, scanReply } from './codec/envelope.js';
 import { changed, keepParams } from './codec/exactText.js';
 import { objectOf } from './codec/ownId.js';
-import { bytesOf, FREE_BYTES, parseMessage } from './codec/parsingCost.js';
+import { bytesOf, FREE_BYTES, parsableText } from './codec/parsingCost.js';
 import { type Failing, failAll, failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
 import { LargeReplies } from './large/LargeReplies.js';
@@ -144,22 +144,23 @@ export class Channel {
 
   /**
    * One message as the transport brought it; `call` as in `receive`; `reply` is what was found out while it came. False when it was not
-   * taken: it is no JSON, or would hold up everything else while it is parsed; the call whose answer it is fails (`ERR_PROTOCOL`).
+   * taken: it is no JSON, or would hold up everything else while it is parsed; the call whose answer it is fails.
    */
   read(data: Buffer | string, call?: Call, reply?: RawReply | null): boolean {
     // A large one that comes late is not worth its parsing.
     if (reply && this.#pending.sent(reply.id) === undefined && this.unread.late(reply.id)) return true;
+    if (!reply && this.unread.refuses(data)) return false;
     if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
-    const small = data.length < FREE_BYTES ? data.toString() : undefined;
+    let text: string;
     let message: unknown;
     try {
-      if (small !== undefined) message = JSON.parse(small);
-      else message = parseMessage(data, (bytes) => this.unread.answers(bytes) !== undefined);
+      text = data.length < FREE_BYTES ? data.toString() : parsableText(data, this.unread);
+      message = JSON.parse(text);
     } catch (error) {
       this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error), call);
       return false;
     }
-    this.receive(message, call, small ?? data);
+    this.receive(message, call, text);
     return true;
   }
 

@@ -7,6 +7,7 @@ import { inTurn } from '../../core/time/turns.js';
 import { isModern } from '../modern/checkRequest.js';
 import { classify, type Incoming } from './envelope.js';
 import type { Failure } from './failure.js';
+import type { LargeBody } from './LargeBody.js';
 import { light } from './light.js';
 
 /** Bytes that values may take for each byte of their JSON: 16 measured with `[[],[],...]` on Node 20. */
@@ -17,9 +18,6 @@ const COPIES = 3;
 
 /** What a request costs while it waits, however short it is: 10 kB measured with a modern one that waits for a start. */
 export const CALL_BYTES = 10_000;
-
-/** From this size on a body is read in turns. */
-export const LARGE_BODY_CHARS = 512 * 1_024;
 
 /** What a body says. */
 export interface ReadMessages {
@@ -56,20 +54,23 @@ export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMe
  * as held meanwhile.
  */
 export async function readLargeMessages(
-  text: string,
+  body: string | LargeBody,
   headers: IncomingHttpHeaders,
 ): Promise<ReadMessages | Unreadable> {
-  const parsed = await parsedInTurns(text);
+  const parsed = await parsedInTurns(body);
   if ('failure' in parsed) return parsed;
-  const read = await inTurn(() => understood(parsed.value, text, headers));
+  const read = await inTurn(() => understood(parsed.value, parsed.text, headers));
   return inTurn(() => read);
 }
 
-/** What a text of JSON says, unless it costs more than what was not asked for may: each step in a turn of its own. */
-export async function parsedInTurns(text: string): Promise<{ readonly value: unknown } | Unreadable> {
+/** What JSON says, and its text, unless it costs more than what was not asked for may: each step in a turn of its own. */
+export async function parsedInTurns(
+  body: string | LargeBody,
+): Promise<{ readonly value: unknown; readonly text: string } | Unreadable> {
+  const text = typeof body === 'string' ? body : await inTurn(() => body.take());
   if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
   const value = await inTurn(() => parse(text));
-  return value === undefined ? NO_JSON : { value };
+  return value === undefined ? NO_JSON : { value, text };
 }
 
 /** What a text says; undefined when it is not JSON. */

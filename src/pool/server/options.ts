@@ -50,7 +50,7 @@ export interface PoolOptions {
   readonly maxConcurrent?: number | 'auto';
   /** Callers waiting for one partition of a server, from 0; 0 refuses every call that would have to wait. @defaultValue 1024 */
   readonly maxQueue?: number;
-  /** Bytes of one message, each way, from 1024; twice that may wait for a server that does not read. @defaultValue 67108864 */
+  /** Bytes of one message, each way, from 1024 (what a server says unasked: 8 MiB at most); twice that may wait for a server that does not read. @defaultValue 67108864 */
   readonly maxMessageBytes?: number;
   /** Longest wait for a slot, in ms, from 1; `Infinity` without end. @defaultValue 30000 */
   readonly acquireTimeoutMs?: number;

@@ -3,7 +3,7 @@ import {
   costOf,
   costsMore,
   MAX_UNASKED_COST,
-  parseMessage,
+  parsableText,
 } from '../../../src/connection/channel/codec/parsingCost.js';
 import { readMessages } from '../../../src/gateway/rpc/readMessages.js';
 
@@ -48,7 +48,7 @@ test.each([
   const text = arrayOf(item, 2_700_000);
   const body = `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"a":${text}}}`;
   expect(readMessages(body, {})).toMatchObject({ status: 413 });
-  expect(() => parseMessage(text, () => false)).toThrow('too many values');
+  expect(() => parsableText(text, { answers: () => undefined })).toThrow('too many values');
 });
 
 test('names that a known hash makes the same are new all the same, and a string is not a name that was seen', () => {

@@ -223,6 +223,51 @@ test('an answer of too many values fails its own call, and comes whole to one th
   expect(await call(connection, 'x', { js: 'reply({ a: 1 })' })).toEqual({ a: 1 });
 });
 
+test.each([['xx'], ['é'], [String.raw`\\n`]])(
+  'one long string of %s that was not asked for is dropped, and as an answer it comes whole',
+  async (char) => {
+    const warn = vi.fn();
+    const connection = await open(hostile(), { ...LARGE, logger: { ...silentLogger, warn } });
+    const seen: string[] = [];
+    connection.onNotification(({ method }) => seen.push(method));
+    const long = `'${char}'.repeat(4_200_000)`;
+    const js = `out('{"jsonrpc":"2.0","method":"notifications/x","params":{"x":"' + ${long} + '"}}\\n');
+      out('{"jsonrpc":"2.0","id":7,"method":"sampling/createMessage","params":{"x":"' + ${long} + '"}}\\n');
+      out('{"jsonrpc":"2.0","id":' + id + ',"result":{"x":"' + ${long} + '"}}\\n')`;
+    const { x } = (await call(connection, 'x', { js })) as { x: string };
+    expect(x.length).toBeGreaterThan(4_000_000);
+    expect(seen).toEqual([]);
+    expect(connection.counters.garbage).toBe(2);
+    expect(warn).toHaveBeenCalledTimes(2);
+    expect(warn.mock.lastCall?.[1]).toMatch(/it has \d+ bytes, and is not known for an answer: 8388608 may be/);
+  },
+);
+
+test('an answer so large that nothing says whose it is fails its call', async () => {
+  const connection = await open(hostile(), LARGE);
+  const js = `out('{"x":0,"jsonrpc":"2.0","id":' + id + ',"result":{"x":"' + 'x'.repeat(8_400_000) + '"}}\\n')`;
+  await expect(call(connection, 'x', { js })).rejects.toMatchObject({ code: 'ERR_MESSAGE_TOO_LARGE' });
+  expect(await call(connection, 'x', { js: 'reply({ a: 1 })' })).toEqual({ a: 1 });
+});
+
+test('what is not small is made into text once', async () => {
+  const connection = await open(hostile(), LARGE);
+  const seen: unknown[] = [];
+  connection.onNotification(({ params }) => seen.push(params?.['x']));
+  const made = vi.spyOn(Buffer.prototype, 'toString');
+  try {
+    const js = "send({ method: 'notifications/x', params: { x: 'x'.repeat(100_000) } }); reply({ a: 1 })";
+    expect(await call(connection, 'x', { js }, { raw: true })).toBeInstanceOf(Uint8Array);
+    const large = made.mock.contexts.filter(
+      (each, at) => each.length > 90_000 && made.mock.calls[at]?.[2] === undefined,
+    );
+    expect(large).toHaveLength(1);
+  } finally {
+    made.mockRestore();
+  }
+  expect(seen).toEqual(['x'.repeat(100_000)]);
+});
+
 test('what a server says of itself is bounded: it does not start', async () => {
   const much = `globalThis.JSON.stringify = ((stringify) => (value) => { if (value?.result?.serverInfo) value.result.instructions = 'x'.repeat(1_100_000); return stringify(value); })(JSON.stringify)`;
   await expect(open(hostile(much), LARGE)).rejects.toThrow(/it describes itself in 11\d+ bytes, 1048576 allowed/);

@@ -74,8 +74,8 @@ export interface RawFailure {
 
 /** Finds id and error of a reply that failed; undefined when the line is anything else. */
 export function scanFailure(line: Buffer): RawFailure | undefined {
+  if (!line.includes('"error"', 0, 'latin1') || costsMore(line, MAX_UNASKED_COST)) return undefined;
   const text = line.toString('utf8');
-  if (!text.includes('"error"') || costsMore(line, MAX_UNASKED_COST)) return undefined;
   let message: unknown;
   try {
     message = JSON.parse(text);

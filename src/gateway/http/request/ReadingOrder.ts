@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { inTurnOrNow, isTurnSpent } from '../../../core/time/turns.js';
+import { LARGE_BODY_CHARS, type LargeBody } from '../../rpc/LargeBody.js';
 import {
   CALL_BYTES,
-  LARGE_BODY_CHARS,
   type ReadMessages,
   readLargeMessages,
   readMessages,
@@ -29,13 +29,14 @@ export class ReadingOrder {
   }
 
   /** The messages of a body of that owner, or why it holds none; undefined when there is no room for it. */
-  read(text: string, headers: IncomingHttpHeaders, owner: string): Read | Promise<Read> {
+  read(text: string | LargeBody, headers: IncomingHttpHeaders, owner: string): Read | Promise<Read> {
     const id = headers['mcp-session-id'];
     const session = typeof id === 'string' ? id : undefined;
     const before = session === undefined || this.#last.size === 0 ? undefined : this.#last.get(session);
-    if (before === undefined && text.length < SMALL_BODY_CHARS) return readMessages(text, headers);
-    if (before === undefined && text.length < LARGE_BODY_CHARS && !isTurnSpent())
-      return inTurnOrNow(() => readMessages(text, headers));
+    if (before === undefined && typeof text === 'string') {
+      if (text.length < SMALL_BODY_CHARS) return readMessages(text, headers);
+      if (text.length < LARGE_BODY_CHARS && !isTurnSpent()) return inTurnOrNow(() => readMessages(text, headers));
+    }
     // It counts as held from here on: those before it may take long, and a client may send many.
     const bytes = CALL_BYTES + 2 * text.length;
     if (!this.#held.takeFor(owner, bytes)) return undefined;
@@ -44,9 +45,13 @@ export class ReadingOrder {
     return reading;
   }
 
-  async #after(before: Promise<Read> | undefined, text: string, headers: IncomingHttpHeaders): Promise<Read> {
+  async #after(
+    before: Promise<Read> | undefined,
+    text: string | LargeBody,
+    headers: IncomingHttpHeaders,
+  ): Promise<Read> {
     await before;
-    return text.length < LARGE_BODY_CHARS
+    return typeof text === 'string' && text.length < LARGE_BODY_CHARS
       ? inTurnOrNow(() => readMessages(text, headers))
       : readLargeMessages(text, headers);
   }

@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http';
 import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
+import { LARGE_BODY_CHARS, LargeBody } from '../../rpc/LargeBody.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { forgetRest } from './forgetRest.js';
 
 export type Body =
   /** `given`: a host has read it, and keeps it with the request. */
-  | { readonly text: string; readonly given?: boolean }
+  | { readonly text: string | LargeBody; readonly given?: boolean }
   | { readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503; readonly why: string }
   /** The client went away before the end. */
   | { readonly gone: true };
@@ -116,9 +117,11 @@ class BodyReader {
   };
 
   readonly #onEnd = (): void => {
-    const parts = this.#joint === undefined ? this.#chunks : [...this.#chunks, this.#joint.subarray(0, this.#used)];
+    const parts =
+      this.#joint === undefined ? [...this.#chunks] : [...this.#chunks, this.#joint.subarray(0, this.#used)];
     const [only] = parts;
-    this.#end({ text: (parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)).toString('utf8') });
+    if (this.#bytes >= LARGE_BODY_CHARS) this.#end({ text: new LargeBody(parts, this.#bytes) });
+    else this.#end({ text: (parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)).toString('utf8') });
   };
 
   /** False when there is no room for it. */

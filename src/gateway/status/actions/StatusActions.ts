@@ -13,6 +13,7 @@ import type { HeldBytes } from '../../http/HeldBytes.js';
 import { refuseLate } from '../../http/request/late.js';
 import { readBody } from '../../http/request/readBody.js';
 import { JSON_TYPE, sendText } from '../../http/respond.js';
+import type { LargeBody } from '../../rpc/LargeBody.js';
 import { bytesInFlight, parsedInTurns } from '../../rpc/readMessages.js';
 import { addressOrigin } from '../../session/origin.js';
 
@@ -79,7 +80,12 @@ export class StatusActions {
     }
   }
 
-  async #perform(text: string, request: IncomingMessage, response: ServerResponse, signal: AbortSignal): Promise<void> {
+  async #perform(
+    text: string | LargeBody,
+    request: IncomingMessage,
+    response: ServerResponse,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { logger } = this.#options;
     const read = await parsedInTurns(text);
     if ('failure' in read) return answer(response, read.status, { error: read.failure.message });
