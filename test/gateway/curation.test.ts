@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { encode } from 'gpt-tokenizer';
 import { afterEach, expect, test, vi } from 'vitest';
-import { OptionError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
@@ -384,19 +383,4 @@ test('what the tools of server-everything, filesystem and memory cost a model, b
   expect(after).toBeLessThan(before / 5);
   expect(await said(few, 'call_tool', { name: 'everything__echo', arguments: { message: 'hi' } })).toContain('hi');
   if (process.env['POOLKIT_FIGURES'] !== undefined) console.log({ before, after, tools: (await toolsOf(all)).length });
-});
-
-test('a curation that cannot be meant is an OptionError that names the place, and changes nothing', async () => {
-  const { gateway } = await serving({ a: serverOf(tool('x')) }, {});
-  const table: [unknown, RegExp][] = [
-    [{ prefix: 'dot' }, /curation\.prefix/],
-    [{ servers: { a: { alow: [] } } }, /curation\.servers\.a.*alow/],
-    [{ servers: { a: { rename: { x: 'y', z: 'y' } } } }, /curation\.servers\.a\.rename\.z/],
-    [{ servers: { a: { rename: { x: 'a b' } } } }, /curation\.servers\.a\.rename\.x/],
-    [{ groups: { 'a/b': {} } }, /curation\.groups/],
-  ];
-  for (const [curation, message] of table) {
-    expect(() => gateway.curate(curation as Curation)).toThrow(OptionError);
-    expect(() => gateway.curate(curation as Curation)).toThrow(message);
-  }
 });
