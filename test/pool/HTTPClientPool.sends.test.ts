@@ -8,7 +8,7 @@ import { fakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { outcome } from '../support/memoryPool.js';
 
-test('a call that is answered with 404 in every session reaches its server three times', async () => {
+test('a call that is answered with 404 in every session reaches its server twice', async () => {
   let calls = 0;
   let sessions = 0;
   const server = createServer((request, response) => {
@@ -41,6 +41,9 @@ test('a call that is answered with 404 in every session reaches its server three
   await pool.apply([{ name: 'gone', transport: 'http', url: `http://127.0.0.1:${port}/mcp`, era: 'legacy' }]);
   const call = pool.request('gone', 'tools/call', { name: 'x', arguments: {} });
   await expect(call).rejects.toBeInstanceOf(NotSentError);
+  expect(calls).toBe(2);
+  // The session that followed is new: what it refuses is not sent again.
+  await expect(pool.request('gone', 'tools/call', { name: 'x' })).rejects.toBeInstanceOf(NotSentError);
   expect(calls).toBe(3);
 });
 

@@ -16,7 +16,7 @@ import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import { answerFor } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
-import { sentTwice } from './sentTwice.js';
+import { refusedBySession } from './refusedBySession.js';
 
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
@@ -211,11 +211,11 @@ export class CallExchange extends CallRequest {
     );
   }
 
-  /** Its session refused it, so it never ran: it goes out once more, in the next one. */
+  /** Its session refused it, so it never ran: it goes out once more, in the next one. What that one refuses too is no matter of sessions. */
   #sessionGone(): void {
     if (this.#resent || !this.#transport.settings.resendOnSessionLoss || this.#transport.isNew(this.session)) {
       const error = new NotSentError(this.endpoint.server, 'its session is gone');
-      if (this.#resent && this.call.options.lastSend !== true) sentTwice.add(error);
+      refusedBySession.add(error);
       this.fail(error);
       this.#transport.sessionLost(this.session);
       return;

@@ -2,7 +2,6 @@ import { AdaptiveQueue } from '../../../concurrent/AdaptiveQueue.js';
 import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
 import { callerName } from '../../../connection/calls/Caller.js';
-import { sentTwice } from '../../../connection/http/sentTwice.js';
 import { checkTimes } from '../../../connection/protocol/checkTimes.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
 import { ClosedError, endOf, NotSentError, OutcomeUnknownError, type PoolkitError } from '../../../core/errors.js';
@@ -110,7 +109,6 @@ export class ServerCalls {
           if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error, callerName(options.caller));
           if (shadow !== true) pauseAfter(error, limiter);
           told = endOf(told, error);
-          if (error instanceof NotSentError && sentTwice.has(error)) sends++;
           const shared = own.sharing === 'shared' && resends?.() !== false;
           const again = sendAgain(error, sends, shared, mayRepeat(method, params, options));
           if (!again || !this.#admission.open || cancellation?.aborted === true) throw error;

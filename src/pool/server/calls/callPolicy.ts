@@ -1,5 +1,6 @@
 import type { Limiter, LimiterAcquireOptions } from '../../../concurrent/limiter/Limiter.js';
 import { shareOf } from '../../../concurrent/Shares.js';
+import { refusedBySession } from '../../../connection/http/refusedBySession.js';
 import type { Params } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
 import {
@@ -38,12 +39,12 @@ export function mayRepeat(method: string, params: Params | undefined, options: R
 }
 
 /**
- * Whether to send a failed call once more. In `shared` mode, when it provably never ran (`ERR_NOT_SENT`), or once after
- * `ERR_OUTCOME_UNKNOWN` when it may be repeated. Else never: a session's state is gone with its connection.
+ * Whether to send a failed call once more. In `shared` mode, when it provably never ran (`ERR_NOT_SENT`) and no session
+ * refused it, or once after `ERR_OUTCOME_UNKNOWN` when it may be repeated. Else never: a session's state is gone with its connection.
  */
 export function sendAgain(error: unknown, sends: number, shared: boolean, repeatable: boolean): boolean {
   if (!shared || sends >= MAX_SENDS) return false;
-  if (error instanceof NotSentError) return true;
+  if (error instanceof NotSentError) return !refusedBySession.has(error);
   return error instanceof OutcomeUnknownError && repeatable && sends === 1;
 }
 
