@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { Cluster, Redis } from 'ioredis';
 import { Redis as Redis6 } from 'ioredis6';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -29,7 +30,9 @@ describe.skipIf(!HAVE_REDIS).each([
 
   afterEach(async () => {
     await Promise.all(limiters.splice(0).map((limiter) => limiter.close()));
+    const ended = once(redis, 'end');
     redis.disconnect();
+    await ended;
     await server[Symbol.asyncDispose]();
   });
 
@@ -75,6 +78,30 @@ describe.skipIf(!HAVE_REDIS).each([
     await make({ redis: prefixed }).acquire();
     for (const key of await redis.keys('*')) expect(key).toMatch(/^b_\{app:mcp-poolkit:test\}_/);
     prefixed.disconnect();
+  });
+
+  test('keys that have expired are made anew, and a process that was stopped for long is known again: nothing is lost by it', async () => {
+    const limiter = make({ windowMs: 100 });
+    const lost: string[] = [];
+    limiter.on('storeLost', ({ error }) => lost.push(String(error)));
+    for (const pattern of ['*_client_*', '*_settings', '*test}_[^p]*']) {
+      await limiter.acquire({ weight: 10 });
+      await until(() => limiter.stats.leases === 0);
+      expect(await redis.del(await redis.keys(pattern))).toBeGreaterThan(0);
+    }
+    await limiter.acquire({ weight: 10 });
+    expect(lost).toEqual([]);
+  });
+
+  test('a store that is emptied between two processes grants nothing anew within a window', async () => {
+    const options = { windowMs: 500, onStoreLost: 'fail-closed' } as const;
+    const [one, other] = [make(options), make(options)];
+    await until(() => one.stats.processes === 2 && other.stats.processes === 2);
+    await one.acquire({ weight: 10 });
+    const usedMs = performance.now();
+    await redis.flushall();
+    await other.acquire({ weight: 10 });
+    expect(performance.now() - usedMs).toBeGreaterThan(499);
   });
 
   test('every key expires', async () => {

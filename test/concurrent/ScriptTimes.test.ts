@@ -12,7 +12,9 @@ test('a store that says again and again that it does not know the limit is notic
     },
   } as unknown as Connection;
   let floods = 0;
-  new ScriptTimes(client, clock, () => floods++);
+  let looks = 0;
+  const looked = (): void => void looks++;
+  new ScriptTimes(client, clock, looked, () => floods++);
   const send = async (count: number): Promise<void> => {
     const answers = Array.from({ length: count }, () => client.sendCommand({ name: 'evalsha' }) as Promise<unknown>);
     await Promise.allSettled(answers);
@@ -22,10 +24,11 @@ test('a store that says again and again that it does not know the limit is notic
     await clock.advance(1_000);
   }
   expect(floods).toBe(0);
+  expect(looks).toBe(5 * 499);
   says = 'ERR another';
   await send(600);
   expect(floods).toBe(0);
-  says = 'UNKNOWN_CLIENT';
+  says = 'ERR UNKNOWN_CLIENT';
   await send(2_000);
   expect(floods).toBe(1);
 });

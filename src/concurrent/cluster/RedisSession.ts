@@ -55,7 +55,6 @@ export class RedisSession {
   #failed: ((error: unknown) => void) | undefined;
   #over = false;
   #ending: Promise<void> | undefined;
-  #asked = 0;
   #nextAsk = 0;
   readonly #marks: FleetMarks;
   #mark: string | undefined;
@@ -74,7 +73,9 @@ export class RedisSession {
     this.#client = duplicate(options.redis, options.storeTimeoutMs);
     this.#subscriber = duplicate(options.redis, options.storeTimeoutMs);
     this.#client.duplicate = () => this.#subscriber;
-    this.#scripts = new ScriptTimes(this.#client, options.clock, () => {
+    // Keys that have expired are made anew; a store that was emptied is told by its mark, before it grants anything.
+    const onForgotten = (): void => void this.#look().catch((error: unknown) => this.#fail(error));
+    this.#scripts = new ScriptTimes(this.#client, options.clock, onForgotten, () => {
       this.#unsteady = true;
       this.#fail(new Error('the store says again and again that it does not know the limit'), true);
     });
@@ -158,7 +159,6 @@ export class RedisSession {
 
   /** Asks for a lease. `granted` is called when the fleet's limit has room for it, unless the session is over. */
   lease(weight: number, granted: (lease: Lease) => void): void {
-    this.#asked++;
     const askId = `${this.#nextAsk++}`;
     const held = (): Promise<void> =>
       new Promise((resolve) => {
@@ -176,8 +176,7 @@ export class RedisSession {
       });
     this.#limiter
       ?.schedule({ id: askId, weight, expiration: this.#options.leaseMs }, held)
-      .catch((error: unknown) => this.#fail(error))
-      .finally(() => this.#asked--);
+      .catch((error: unknown) => this.#fail(error));
   }
 
   /** It is of no use any more, for a reason that its owner knows. */
@@ -260,12 +259,11 @@ export class RedisSession {
   }
 
   async #look(): Promise<void> {
-    const asked = this.#asked;
     const { processes, mark } = await this.#marks.look();
     this.#processes = processes;
     this.#mark ??= mark;
-    if (mark !== this.#mark && asked > 0) this.#fail(new Error('the store has forgotten the limit'), true);
-    this.#mark = mark;
+    // Also where we asked for nothing: others did.
+    if (mark !== this.#mark) this.#fail(new Error('the store has forgotten the limit'), true);
   }
 
   /** For as long as a disconnect may take: a store that does not answer is left without a word. */

@@ -2,8 +2,11 @@ import type { Clock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import type { Connection } from './redisConnection.js';
 
-/** What Bottleneck answers by making its keys anew and sending the script once more, as often as it comes. */
-const FORGOTTEN = /SETTINGS_KEY_NOT_FOUND|UNKNOWN_CLIENT/;
+/**
+ * What Bottleneck answers by making its keys anew and sending the script once more, as often as it comes: keys expire, and a process that
+ * was stopped for long is no longer known. From Redis 7 on `ERR` stands before it.
+ */
+const FORGOTTEN = /^(?:ERR )?(SETTINGS_KEY_NOT_FOUND|UNKNOWN_CLIENT)\b/;
 /** More than all the scripts in flight of a process that lost its keys at once; in a window, for a store may lose them again. */
 const MAX_REFUSALS = 500;
 const WINDOW_MS = 1_000;
@@ -18,8 +21,10 @@ export class ScriptTimes {
   #refusals = 0;
   #untilMs = Number.NEGATIVE_INFINITY;
 
-  /** `onFlood` is called when the library asks again and again for what the store says it does not know. */
-  constructor(client: Connection, clock: Clock, onFlood: () => void) {
+  /**
+   * `onForgotten` is called when the store says that it does not know the limit, or us, and `onFlood` when it says so again and again.
+   */
+  constructor(client: Connection, clock: Clock, onForgotten: () => void, onFlood: () => void) {
     const send = client.sendCommand.bind(client);
     client.sendCommand = (command, ...rest) => {
       const sentMs = clock.now();
@@ -28,11 +33,15 @@ export class ScriptTimes {
         Promise.resolve(answer).then(
           () => this.#answered(sentMs),
           (error: unknown) => {
-            if (!FORGOTTEN.test(messageOf(error))) return;
+            const code = FORGOTTEN.exec(messageOf(error))?.[1];
+            if (code === undefined) return;
+            // Bottleneck, which looks at it after this, knows the bare word alone.
+            (error as Error).message = code;
             if (clock.now() >= this.#untilMs) {
               this.#untilMs = clock.now() + WINDOW_MS;
               this.#refusals = 0;
             }
+            onForgotten();
             if (++this.#refusals === MAX_REFUSALS) onFlood();
           },
         );
