@@ -13,14 +13,14 @@ const WINDOW_MS = 100;
 interface Window {
   fromMs: number;
   passed: number;
-  /** Armed while `notice` is held. */
+  /** Armed while one is held back. */
   timer: NodeJS.Timeout | undefined;
-  notice: ServerNotice;
 }
 
 /**
  * A flood of "the list changed" says no more than the last of them, but costs every session and cache behind it: beyond
  * ten in 100 ms, and while the server rests after large lists, they become one, at the end of it, so that the last change is never lost.
+ * That one has no params: those of each may be 8 MiB, and a rest takes minutes.
  */
 export class ListChanges {
   readonly #deliver: (notice: ServerNotice) => void;
@@ -38,7 +38,7 @@ export class ListChanges {
     const nowMs = performance.now();
     let window = this.#windows.get(notice.method);
     if (window === undefined) {
-      window = { fromMs: nowMs, passed: 0, timer: undefined, notice };
+      window = { fromMs: nowMs, passed: 0, timer: undefined };
       this.#windows.set(notice.method, window);
     }
     if (window.timer !== undefined) return false;
@@ -48,30 +48,29 @@ export class ListChanges {
     }
     const restMs = this.#pace?.leftMs ?? 0;
     if (restMs === 0 && window.passed++ < MAX_IN_WINDOW) return true;
-    window.notice = notice;
-    this.#hold(window, Math.max(restMs, WINDOW_MS), nowMs + MAX_LIST_REST_MS);
+    this.#hold(notice.method, window, Math.max(restMs, WINDOW_MS), nowMs + MAX_LIST_REST_MS);
     return false;
   }
 
   /** `lastMs`: then it comes, though the server may have told more lists meanwhile. */
-  #hold(window: Window, waitMs: number, lastMs: number): void {
+  #hold(method: string, window: Window, waitMs: number, lastMs: number): void {
     window.timer = setTimeout(() => {
       const nowMs = performance.now();
       const restMs = Math.min(this.#pace?.leftMs ?? 0, lastMs - nowMs);
-      if (restMs > 0) return this.#hold(window, restMs, lastMs);
+      if (restMs > 0) return this.#hold(method, window, restMs, lastMs);
       window.timer = undefined;
       window.fromMs = nowMs;
       window.passed = 1;
-      this.#deliver(window.notice);
+      this.#deliver({ method });
     }, waitMs);
     window.timer.unref();
   }
 
   /** Nothing comes any more: what is held is told now. */
   flush(): void {
-    const held = [...this.#windows.values()].filter(({ timer }) => timer !== undefined);
+    const held = [...this.#windows].filter(([, { timer }]) => timer !== undefined);
     this.close();
-    for (const { notice } of held) this.#deliver(notice);
+    for (const [method] of held) this.#deliver({ method });
   }
 
   close(): void {

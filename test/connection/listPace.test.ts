@@ -3,6 +3,7 @@ import { ListChanges } from '../../src/connection/ListChanges.js';
 import type { ListPace } from '../../src/connection/ListPace.js';
 import { fakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { collectGarbage } from '../support/collectGarbage.js';
 import { httpPool, rawPool } from '../support/httpPool.js';
 import type { Exchange } from '../support/rawServer.js';
 
@@ -79,6 +80,23 @@ test('a change is told in the end, also where ever more lists are read', async (
   }
   vi.advanceTimersByTime(1_000);
   expect(changes.heard).toBe(1);
+});
+
+test('of changes that were told, or wait to be, nothing is kept that their server wrote into them', async () => {
+  const { ListPace } = await begin();
+  const pace = new ListPace();
+  const late: unknown[] = [];
+  const changes = Array.from({ length: 20 }, () => new ListChanges((notice) => late.push(notice), pace));
+  const tellAll = (): boolean[] =>
+    changes.map((each) => each.admit({ ...CHANGED, params: { junk: Array.from({ length: 131_072 }, () => 0) } }));
+  const before = collectGarbage();
+  expect(tellAll()).not.toContain(false);
+  expect((collectGarbage() - before) / MIB).toBeLessThan(8);
+  pace.onRead('tools/list', 8 * MIB);
+  expect(tellAll()).not.toContain(true);
+  expect((collectGarbage() - before) / MIB).toBeLessThan(8);
+  vi.advanceTimersByTime(60_000);
+  expect(late).toEqual(changes.map(() => CHANGED));
 });
 
 const LARGE = { tools: [{ name: 'large', description: 'd'.repeat(7 * MIB), inputSchema: { type: 'object' } }] };

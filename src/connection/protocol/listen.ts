@@ -112,9 +112,12 @@ async function listen(
     open = resolve;
   });
   const tell = (notice: ServerNotice): unknown => onNotification(relabelled(notice, subscriptionId));
-  const changes = new ListChanges((notice) => {
+  const label = subscriptionId === undefined ? {} : { params: { _meta: { [META_SUBSCRIPTION_ID]: subscriptionId } } };
+  const changes = new ListChanges(({ method }) => {
     if (control.signal.aborted || signal?.aborted === true) return;
-    tellListener(tell, notice, (error) => logger.error({ server, error }, 'a subscription listener failed'));
+    tellListener(onNotification, { method, ...label }, (error) =>
+      logger.error({ server, error }, 'a subscription listener failed'),
+    );
   }, listPace);
   const asked = onTransport(filter);
   const result = channel.request(

@@ -13,16 +13,18 @@ export const keptText = (message: string): string => ownText(message, MAX_KEPT_C
 /**
  * An error as it is kept once its call is over, as what failed last. A peer writes its message and its data, and each may be as large as
  * a message of the protocol: a table of a thousand of those would be gigabytes. One that is small is the error itself; of a large one, a
- * copy of the same class with the beginning of its texts, without its data and its stack.
+ * copy of the same class with the beginning of its texts, without its data and its stack. Its stack is written now: until it is, V8 keeps
+ * what stood in its frames, a call with its params among them.
  */
 export function keptError(error: unknown, causes = MAX_CAUSES): unknown {
   try {
     if (!(error instanceof Error)) return typeof error === 'string' ? keptText(error) : error;
+    void error.stack;
     const cause = causes > 0 ? keptError(error.cause, causes - 1) : undefined;
     return cause === error.cause && isSmall(error) ? error : copyOf(error, cause);
   } catch {
     // It throws at each look.
-    return new Error(messageOf(error));
+    return errorLike(new Error(), messageOf(error), undefined, []);
   }
 }
 

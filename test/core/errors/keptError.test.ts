@@ -62,6 +62,19 @@ test('a breaker keeps little of what failed last', () => {
   expect(breakers.map((each) => each.inspect().lastFailure?.length)).toEqual(Array(30).fill(MOST));
 });
 
+test('an error that is kept keeps nothing of the calls in which it was made', () => {
+  class Call {
+    readonly params = Array.from({ length: 524_288 }, () => 0);
+    fail(): Error {
+      return new Error(`of ${this.params.length}`, { cause: new Error('why') });
+    }
+  }
+  const before = collectGarbage();
+  const errors = Array.from({ length: 10 }, () => keptError(new Call().fail()));
+  expect((collectGarbage() - before) / MIB).toBeLessThan(20);
+  expect(errors).toHaveLength(10);
+});
+
 test('what a server writes into an error is kept as its beginning alone, of calls and of starts', async () => {
   const error = { code: -32_602, message: 'm'.repeat(MIB), data: 'd'.repeat(MIB) };
   let starts = true;
