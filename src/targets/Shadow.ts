@@ -4,6 +4,7 @@ import { exactText, sameNumber, saysAll } from '../connection/channel/codec/exac
 import { withMembers } from '../connection/channel/codec/members.js';
 import { costsMore, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
 import { neverRan, OutcomeUnknownError, RequestTimeoutError, RpcError } from '../core/errors.js';
+import { utf8Text } from '../core/text/utf8Text.js';
 import { inTurnOrNow } from '../core/time/turns.js';
 import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
@@ -186,7 +187,7 @@ async function settled(answer: Promise<unknown>, compare: boolean): Promise<stri
     if (result instanceof Uint8Array && result.length > MAX_READ_BYTES) return LARGE;
     // In turns of the event loop: several large ones may come together.
     return await inTurnOrNow(() => {
-      const text = result instanceof Uint8Array ? Buffer.from(result).toString() : (exactText(result) ?? '{}');
+      const text = result instanceof Uint8Array ? utf8Text(Buffer.from(result)) : (exactText(result) ?? '{}');
       return text.length > MAX_READ_BYTES ? LARGE : (withMembers(text, { _meta: undefined }) ?? text);
     });
   } catch (error) {

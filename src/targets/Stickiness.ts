@@ -6,6 +6,7 @@ import { type Member, membersOf, memberText } from '../connection/channel/codec/
 import { checkReadable, MAX_READ_BYTES, parsedAnswer } from '../connection/channel/codec/parsingCost.js';
 import { madeTask } from '../connection/protocol/madeTask.js';
 import type { Params } from '../connection/protocol/messages.js';
+import { utf8Text } from '../core/text/utf8Text.js';
 import { inSlices } from '../core/time/inSlices.js';
 import { type WaitBounds, within } from '../core/time/within.js';
 import type { Target } from './Target.js';
@@ -100,7 +101,7 @@ export class Stickiness<S> {
   async ownTasks(server: string, caller: Caller | undefined, result: unknown, target: Target<S>): Promise<unknown> {
     if (this.#tokens.weight === 0) return result;
     if (result instanceof Uint8Array) checkReadable(server, result);
-    const text = result instanceof Uint8Array ? Buffer.from(result).toString() : undefined;
+    const text = result instanceof Uint8Array ? utf8Text(Buffer.from(result)) : undefined;
     const list = (text === undefined ? result : parsedAnswer(server, text)) as
       | { readonly tasks?: unknown }
       | null
@@ -226,7 +227,7 @@ function tokensOf(method: string, params: Params | undefined, result: unknown): 
   const task = !list || method.startsWith('tasks/');
   if (!bytes.includes(list ? CURSOR : STATE) && !(task && bytes.includes(TASK))) return [];
   try {
-    const [text, members] = membersIn(bytes.toString());
+    const [text, members] = membersIn(utf8Text(bytes));
     const [inner, ofTask] = membersIn(memberText(text, members, 'task') ?? '');
     const own = (name: string): unknown => stringOf(memberText(text, members, name));
     return tokensIn({

@@ -255,6 +255,39 @@ test('a large notification for many subscriptions is written in turns of the eve
   }
 });
 
+test.each([10, 20_000])(
+  'a notification of %i characters for many sessions is written in turns of the event loop, in order',
+  async (size) => {
+    const pool = new FakePool({ one: {} });
+    gateway = new Gateway({ pool, port: 0 });
+    const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+    const said = Array.from({ length: 30 }, () => '');
+    for (const i of said.keys()) {
+      const socket = (await idleStream(url)).setEncoding('utf8').on('data', (text: string) => {
+        said[i] += text;
+      });
+      socket.resume();
+    }
+    using turns = countTurns();
+    const write = ServerResponse.prototype.write;
+    const written = new Set<number>();
+    const spy = vi.spyOn(ServerResponse.prototype, 'write').mockImplementation(function (
+      this: ServerResponse,
+      ...given
+    ) {
+      written.add(turns.count);
+      for (const untilMs = performance.now() + 1; performance.now() < untilMs; );
+      return write.apply(this, given);
+    });
+    pool.emit('notification', { server: 'one', notice: changed(size) });
+    pool.emit('notification', { server: 'one', notice: { method: 'notifications/prompts/list_changed' } });
+    await expect.poll(() => said.every((each) => each.includes('prompts/list_changed'))).toBe(true);
+    spy.mockRestore();
+    expect(written.size).toBeGreaterThan(3);
+    for (const text of said) expect(text).toMatch(new RegExp(`"pad":"x{${size}}".*prompts/list_changed`, 's'));
+  },
+);
+
 test('of the sessions that gave calls up the two that count longest are kept, which tells all there is to know', async () => {
   const clock = new FakeClock();
   const calls = new CallsInFlight(clock);

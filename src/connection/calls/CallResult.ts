@@ -1,3 +1,4 @@
+import { utf8Text } from '../../core/text/utf8Text.js';
 import { repeatsName } from '../channel/codec/members.js';
 import { parsedAnswer } from '../channel/codec/parsingCost.js';
 import { spliced } from './spliced.js';
@@ -40,7 +41,7 @@ export class CallResult {
   get text(): string {
     const bytes = this.#bytes;
     if (bytes === undefined) return JSON.stringify(this.#value) ?? 'null';
-    return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+    return utf8Text(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   }
 
   /** Its bytes where there are any, else its value: what costs least to go on with. */

@@ -1,3 +1,4 @@
+import { utf8Text } from '../../core/text/utf8Text.js';
 import { membersOf, memberText } from '../channel/codec/members.js';
 import { MAX_READ_BYTES } from '../channel/codec/parsingCost.js';
 
@@ -13,7 +14,7 @@ export function isToolError(result: unknown): boolean {
   const bytes = result instanceof Buffer ? result : Buffer.from(result.buffer, result.byteOffset, result.byteLength);
   // The text of a result may name it too: the member itself decides.
   if (!bytes.includes(NAME)) return false;
-  const text = bytes.toString('utf8');
+  const text = utf8Text(bytes);
   const members = membersOf(text);
   return members !== undefined && memberText(text, members, 'isError') === 'true';
 }

@@ -154,7 +154,7 @@ export class Channel {
     let text: string;
     let message: unknown;
     try {
-      text = data.length < FREE_BYTES ? data.toString() : parsableText(data, this.unread);
+      text = parsableText(data, this.unread);
       message = JSON.parse(text);
     } catch (error) {
       this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error), call);

@@ -1,5 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
+import { utf8Text } from '../../core/text/utf8Text.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
 import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
@@ -156,7 +157,7 @@ export class CallExchange extends CallRequest {
     let message: unknown;
     try {
       if (costsMore(body, MAX_ANSWER_COST)) throw new Error('too many values to be parsed at once');
-      message = JSON.parse(body.toString('utf8'));
+      message = JSON.parse(utf8Text(body));
     } catch (error) {
       this.fail(
         new ProtocolError(

@@ -1,3 +1,4 @@
+import { utf8Text } from '../../core/text/utf8Text.js';
 import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../channel/codec/parsingCost.js';
 import { objectOf } from './objectOf.js';
 
@@ -13,6 +14,6 @@ export function madeTask(result: unknown): string | undefined {
 
 function parsed(result: Uint8Array): unknown {
   if (result.length > MAX_READ_BYTES) return undefined;
-  const text = Buffer.from(result).toString();
+  const text = utf8Text(Buffer.from(result));
   return costsMore(text, MAX_ANSWER_COST) ? undefined : JSON.parse(text);
 }

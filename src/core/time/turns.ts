@@ -121,6 +121,48 @@ export function inTurnOrNow<T>(step: () => T | Promise<T>): T | Promise<T> {
   }
 }
 
+/** So long all of one `TurnEnd` may take in one turn, in ms. */
+const END_MS = 5;
+
+/**
+ * What is done for many things at the end of a turn of the event loop, once for each: as many as fit into a share of it, the rest in the turns that
+ * follow, in order. It counts to the share of all connections, and does not wait for it. `step` must not throw.
+ */
+export class TurnEnd<T> {
+  readonly #step: (thing: T) => void;
+  readonly #waiting = new Set<T>();
+  #scheduled = false;
+
+  constructor(step: (thing: T) => void) {
+    this.#step = step;
+  }
+
+  add(thing: T): void {
+    this.#waiting.add(thing);
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#run);
+  }
+
+  delete(thing: T): void {
+    this.#waiting.delete(thing);
+  }
+
+  readonly #run = (): void => {
+    const startMs = performance.now();
+    let ms = 0;
+    for (const thing of this.#waiting) {
+      this.#waiting.delete(thing);
+      this.#step(thing);
+      ms = performance.now() - startMs;
+      if (ms >= END_MS) break;
+    }
+    everyone.spend(ms);
+    this.#scheduled = this.#waiting.size > 0;
+    if (this.#scheduled) setImmediate(this.#run);
+  };
+}
+
 /**
  * Cuts the reading of one connection into turns, so that no peer's flood keeps the loop from the others. Once `spent`,
  * nothing more is read until the loop has been round. All connections together have a share too, in turns. A connection that reads a little in each turn pays nothing.

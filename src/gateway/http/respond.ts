@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { utf8Text } from '../../core/text/utf8Text.js';
 import { type Failure, failureText } from '../rpc/failure.js';
 
 export const JSON_TYPE = 'application/json';
@@ -60,7 +61,7 @@ export function bytesOf(body: JsonBody): number {
 }
 
 export function textOf(body: JsonBody): string {
-  return (isParts(body) ? Buffer.concat(body) : body).toString();
+  return typeof body === 'string' ? body : utf8Text(isParts(body) ? Buffer.concat(body) : body);
 }
 
 /** An array of what several bodies say; what is bytes stays those. */

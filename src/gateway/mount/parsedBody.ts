@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { utf8Text } from '../../core/text/utf8Text.js';
 
 /** What frameworks leave on a request whose body they have read. */
 interface WithBody {
@@ -40,6 +41,6 @@ export function parsedBody(request: IncomingMessage): ParsedBody | undefined {
 function textOf(given: unknown): string | undefined {
   if (typeof given === 'string') return given;
   return given instanceof Uint8Array
-    ? Buffer.from(given.buffer, given.byteOffset, given.byteLength).toString()
+    ? utf8Text(Buffer.from(given.buffer, given.byteOffset, given.byteLength))
     : undefined;
 }

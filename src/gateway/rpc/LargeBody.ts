@@ -1,3 +1,5 @@
+import { utf8Text } from '../../core/text/utf8Text.js';
+
 /** From this size on a body is read in turns. */
 export const LARGE_BODY_CHARS = 512 * 1_024;
 
@@ -13,7 +15,7 @@ export class LargeBody {
 
   /** Its text, once: what made the body lets go of its bytes. */
   take(): string {
-    const text = Buffer.concat(this.#parts).toString('utf8');
+    const text = utf8Text(Buffer.concat(this.#parts));
     this.#parts = [];
     return text;
   }

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { inSlices } from '../../../src/core/time/inSlices.js';
-import { inTurn, TurnBudget } from '../../../src/core/time/turns.js';
+import { inTurn, TurnBudget, TurnEnd } from '../../../src/core/time/turns.js';
 import { countTurns } from '../../support/countTurns.js';
 
 function spin(ms: number): void {
@@ -115,4 +115,22 @@ test('of those that read of one budget, the ones that a turn has no share for go
     ),
   );
   expect(order.join('')).toBe('abcabcabc');
+});
+
+test('what is done for many at the end of a turn takes several turns where it takes long, in order, once for each', async () => {
+  using turns = countTurns();
+  const done: (readonly [thing: number, turn: number])[] = [];
+  await new Promise<void>((resolve) => {
+    const end = new TurnEnd((thing: number) => {
+      spin(3);
+      done.push([thing, turns.count]);
+      if (thing === 9) resolve();
+    });
+    for (let thing = 0; thing < 10; thing++) end.add(thing);
+    end.add(0);
+    end.add(10);
+    end.delete(10);
+  });
+  expect(done.map(([thing]) => thing)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  expect(new Set(done.map(([, turn]) => turn)).size).toBeGreaterThan(3);
 });

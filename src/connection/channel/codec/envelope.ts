@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { ProtocolError, RpcError, show } from '../../../core/errors.js';
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { membersOf, memberText } from './members.js';
 import { ownId } from './ownId.js';
 import { costsMore, MAX_UNASKED_COST } from './parsingCost.js';
@@ -75,7 +76,7 @@ export interface RawFailure {
 /** Finds id and error of a reply that failed; undefined when the line is anything else. */
 export function scanFailure(line: Buffer): RawFailure | undefined {
   if (!line.includes('"error"', 0, 'latin1') || costsMore(line, MAX_UNASKED_COST)) return undefined;
-  const text = line.toString('utf8');
+  const text = utf8Text(line);
   let message: unknown;
   try {
     message = JSON.parse(text);

@@ -1,3 +1,4 @@
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { membersOf, memberText, repeatsName, skipString, withMembers } from './members.js';
 import { memoryOf } from './memoryOf.js';
 
@@ -24,7 +25,7 @@ export function keepText(value: unknown, text: string, part?: Part): void {
 
 /** Keeps the params of a message that asks or tells something. */
 export function keepParams(params: unknown, text: string | Uint8Array): void {
-  keepText(params, typeof text === 'string' ? text : Buffer.from(text).toString(), 'params');
+  keepText(params, typeof text === 'string' ? text : utf8Text(Buffer.from(text)), 'params');
 }
 
 /** A copy that says the same. */

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { utf8Text } from '../../../core/text/utf8Text.js';
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -102,13 +103,15 @@ export function checkReadable(server: string, { length }: { readonly length: num
   if (length > MAX_READ_BYTES) throw new MessageTooLargeError(server, 'incoming', length, MAX_READ_BYTES);
 }
 
-/** The text of a message of `FREE_BYTES` or more; `calls` tell of its bytes which of them waits for it. @throws Error when it costs too much to be parsed. */
+/** The text of a message; `calls` tell of the bytes of one that is not short which of them waits for it. @throws Error when it costs too much to be parsed. */
 export function parsableText(data: Buffer | string, calls: { answers(bytes: Buffer): object | undefined }): string {
-  const bytes = bytesOf(data);
-  if (costsMore(bytes, calls.answers(bytes) === undefined ? MAX_UNASKED_COST : MAX_ANSWER_COST)) {
-    throw new Error('has too many values to be parsed at once');
+  if (data.length >= FREE_BYTES) {
+    const bytes = bytesOf(data);
+    if (costsMore(bytes, calls.answers(bytes) === undefined ? MAX_UNASKED_COST : MAX_ANSWER_COST)) {
+      throw new Error('has too many values to be parsed at once');
+    }
   }
-  return data.toString();
+  return typeof data === 'string' ? data : utf8Text(data);
 }
 
 /** What an answer of `server` says. @throws ProtocolError when it has too many values to be read at once */

@@ -1,3 +1,4 @@
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { WheelEntry } from '../../../core/time/TimeoutWheel.js';
 import type { RawReply } from '../../channel/codec/envelope.js';
 import type { LongMessage } from '../../channel/large/LongMessage.js';
@@ -36,7 +37,7 @@ export abstract class ResponseReader extends WheelEntry implements SseSink {
   }
 
   onLongEvent(event: Omit<SseEvent, 'data'>, data: WholeBody): void {
-    this.onEvent({ ...event, data: data.take().toString('utf8') });
+    this.onEvent({ ...event, data: utf8Text(data.take()) });
   }
 
   /** A body, or an event, has become long: how it is read, where not as a whole. */

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
 import { LARGE_BODY_CHARS, LargeBody } from '../../rpc/LargeBody.js';
 import type { HeldBytes } from '../HeldBytes.js';
@@ -121,7 +122,7 @@ class BodyReader {
       this.#joint === undefined ? [...this.#chunks] : [...this.#chunks, this.#joint.subarray(0, this.#used)];
     const [only] = parts;
     if (this.#bytes >= LARGE_BODY_CHARS) this.#end({ text: new LargeBody(parts, this.#bytes) });
-    else this.#end({ text: (parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)).toString('utf8') });
+    else this.#end({ text: utf8Text(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)) });
   };
 
   /** False when there is no room for it. */

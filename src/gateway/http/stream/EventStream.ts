@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { waitsItsTurn } from '../../../core/close/endWithSocket.js';
+import { TurnEnd } from '../../../core/time/turns.js';
 import { ownerOf } from '../../session/origin.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { cutWhileStalled } from '../holdAnswer.js';
@@ -27,10 +28,20 @@ const MAX_GATHERED_BYTES = 16 * 1_024;
 /** What Node keeps beside its bytes of an event that is written for itself: chunk heads, callbacks, entries of its queues. */
 const WRITE_BYTES = 1_024;
 
+/** A large message that is written at the end of the turn, behind small ones. */
+interface Later {
+  readonly text: string;
+  readonly textBytes: number;
+  readonly answers: boolean;
+  readonly frame: EventFrame;
+  /** What counts as held beside the frame. */
+  readonly bytes: number;
+}
+
 /**
- * A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. The small messages of
- * one turn of the event loop leave in one write, the first with the head of the response; a stream that ends in the turn in which
- * it began is a response of known length. For a reader that is behind, small ones are gathered over turns: each by itself would take
+ * A response of server-sent events, one JSON-RPC message each. What a slow reader does not take is bounded. The messages of
+ * one turn of the event loop leave at its end, small ones in one write, the first with the head of the response; where very many streams have some, in the
+ * turns that follow. An answer that is large leaves at once. A stream that ends in the turn in which it began is a response of known length. For a reader that is behind, small ones are gathered over turns: each by itself would take
  * several times its bytes.
  */
 export class EventStream implements MessageStream {
@@ -48,7 +59,11 @@ export class EventStream implements MessageStream {
   #text = '';
   /** An answer is among them. */
   #answers = false;
-  #turn: NodeJS.Immediate | undefined;
+  /** It is to be flushed at the end of the turn. */
+  #waits = false;
+  /** Those that stand before what is gathered; so many bytes. */
+  #later: Later[] = [];
+  #laterBytes = 0;
   /** Writes that have not left. */
   #underWay = 0;
   /** What is gathered is written when this response's turn comes, or a write has left: where that was told once. */
@@ -72,7 +87,7 @@ export class EventStream implements MessageStream {
     });
     // A client that opened a stream in order to listen waits for its head; what belongs to a call begins with a message.
     if (response.req.method === 'GET') this.flush();
-    else this.#turn = setImmediate(flush, this);
+    else this.#flushAtEnd();
   }
 
   /**
@@ -82,7 +97,7 @@ export class EventStream implements MessageStream {
   offer(message: string | EventFrame, eventId?: string, again = false): boolean {
     const { writableLength, writableEnded, destroyed } = this.#response;
     const { held, maxStreamBufferBytes } = this.#bounds;
-    const waiting = writableLength + this.#text.length;
+    const waiting = writableLength + this.#gathered;
     if (writableEnded || destroyed || waiting > maxStreamBufferBytes) return false;
     const frame = typeof message === 'string' ? new Frame(message) : message;
     // A small one leaves at once where the reader is not behind.
@@ -105,7 +120,7 @@ export class EventStream implements MessageStream {
 
   heartbeat(): void {
     const { writableLength, writableEnded, destroyed } = this.#response;
-    if (writableLength + this.#text.length === 0 && !writableEnded && !destroyed) this.#gather(':\n\n');
+    if (writableLength + this.#gathered === 0 && !writableEnded && !destroyed) this.#gather(':\n\n');
   }
 
   /** Writes what is gathered now, the head first: something else is to be written behind it. */
@@ -115,14 +130,16 @@ export class EventStream implements MessageStream {
     if (response.writableEnded || response.destroyed) return;
     this.#begin();
     // Node writes the head with the first of the body.
-    if (this.#text === '') response.flushHeaders();
-    else this.#writeText();
+    if (this.#gathered === 0) response.flushHeaders();
+    this.#writeLater();
+    if (this.#text !== '') this.#writeText();
   }
 
   end(): void {
     this.#endTurn();
     const response = this.#response;
     if (response.writableEnded || response.destroyed) return;
+    if (this.#later.length > 0) this.flush();
     this.#begin(this.#text.length);
     // What counts as held does so until the response is over.
     response.end(this.#text, 'latin1');
@@ -165,18 +182,44 @@ export class EventStream implements MessageStream {
     }
     // There is no copy of it: what its reader has yet to take is the frame's own bytes.
     this.#text += line;
-    if (this.#text !== '') this.flush();
+    if (!answer) {
+      const [text, textBytes, answers] = this.#takeText();
+      this.#later.push({ text, textBytes, answers, frame, bytes });
+      this.#laterBytes += text.length + frame.heldBytes;
+      this.#flushAtEnd();
+      return true;
+    }
+    if (this.#gathered > 0) this.flush();
     this.#begin();
     if (holds) this.#frames.push(frame);
-    this.#write(frame.parts, bytes, answer, holds);
+    this.#write(frame.parts, bytes, true, holds);
     return true;
+  }
+
+  /** Bytes that were not written yet. */
+  get #gathered(): number {
+    return this.#laterBytes + this.#text.length;
+  }
+
+  #flushAtEnd(): void {
+    this.#waits = true;
+    turnEnd.add(this);
+  }
+
+  #writeLater(): void {
+    this.#laterBytes = 0;
+    for (const { text, textBytes, answers, frame, bytes } of this.#later.splice(0)) {
+      if (text !== '') this.#writeText([text, textBytes, answers]);
+      this.#frames.push(frame);
+      this.#write(frame.parts, bytes, false, true);
+    }
   }
 
   #gather(text: string): void {
     this.#text += text;
     if (this.#text.length > MAX_GATHERED_BYTES) this.flush();
-    else if (this.#turn !== undefined) return;
-    else if (!this.#isBehind()) this.#turn = setImmediate(flush, this);
+    else if (this.#waits) return;
+    else if (!this.#isBehind()) this.#flushAtEnd();
     // It is written once what is under way has left: a reader that takes nothing of that is cut for it, too.
     else if (this.#answers) cutWhileStalled(this.#response, this.#bounds);
   }
@@ -192,13 +235,15 @@ export class EventStream implements MessageStream {
     return this.#toldOfWrites && this.#underWay > 0 && response.writableLength > 0;
   }
 
-  #writeText(): void {
-    const text = this.#text;
-    const bytes = this.#textBytes;
-    const answers = this.#answers;
+  #takeText(): [text: string, bytes: number, answers: boolean] {
+    const { answers, text, bytes } = { answers: this.#answers, text: this.#text, bytes: this.#textBytes };
     this.#text = '';
     this.#textBytes = 0;
     this.#answers = false;
+    return [text, bytes, answers];
+  }
+
+  #writeText([text, bytes, answers] = this.#takeText()): void {
     // As long as it waits it is to take no more than its bytes.
     const data = this.#response.writableLength > 0 ? [Buffer.from(text, 'latin1')] : text;
     this.#write(data, bytes, answers, false);
@@ -213,7 +258,7 @@ export class EventStream implements MessageStream {
       this.#toldOfWrites = true;
       this.#giveBack(bytes);
       if (framed) this.#frames.shift()?.release(this.#bounds.held);
-      if (this.#underWay === 0 && this.#text !== '' && this.#turn === undefined) this.flush();
+      if (this.#underWay === 0 && this.#text !== '' && !this.#waits) this.flush();
     };
     this.#underWay++;
     if (typeof data === 'string') this.#response.write(data, 'latin1', written);
@@ -229,13 +274,15 @@ export class EventStream implements MessageStream {
   }
 
   #endTurn(): void {
-    clearImmediate(this.#turn);
-    this.#turn = undefined;
+    if (this.#waits) turnEnd.delete(this);
+    this.#waits = false;
   }
 
   #closed(): void {
     this.#endTurn();
     for (const frame of this.#frames.splice(0)) frame.release(this.#bounds.held);
+    for (const { frame } of this.#later.splice(0)) frame.release(this.#bounds.held);
+    this.#laterBytes = 0;
     this.#giveBack(this.#heldBytes);
     this.#text = '';
   }
@@ -248,4 +295,4 @@ function writeParts(response: ServerResponse, parts: readonly Buffer[], written:
   if (parts.length > 1) response.uncork();
 }
 
-const flush = (stream: EventStream): void => stream.flush();
+const turnEnd = new TurnEnd((stream: EventStream) => stream.flush());

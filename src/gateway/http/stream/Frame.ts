@@ -1,3 +1,4 @@
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { inSlices } from '../../../core/time/inSlices.js';
 import { toldText } from '../../rpc/notices.js';
 import type { HeldBytes } from '../HeldBytes.js';
@@ -71,7 +72,7 @@ export class Frame {
   /** The message, as JSON text. */
   get json(): string {
     const bytes = this.latin1 === undefined ? Buffer.concat(this.#parts) : Buffer.from(this.latin1, 'latin1');
-    return bytes.toString('utf8', EVENT_BEGIN.length, this.length - 2);
+    return utf8Text(bytes.subarray(EVENT_BEGIN.length, this.length - 2));
   }
 
   /** One stream more of that owner has it to send. False when there is no room for it among what the owner, or all, may hold. */

@@ -1,4 +1,5 @@
 import { createParser, type EventSourceParser } from 'eventsource-parser';
+import { utf8Text } from '../../../../core/text/utf8Text.js';
 import { SCAN_BYTES } from '../../../channel/large/LongMessage.js';
 import { type Edges, MessageEdges } from '../../../channel/unread/MessageEdges.js';
 import type { Incoming } from '../IncomingBytes.js';
@@ -126,7 +127,7 @@ export class SseReader implements LongReader {
       if (this.#skipped.open) this.#endSkipped(this.#skipped);
       return;
     }
-    const text = this.#held.join().toString('utf8');
+    const text = utf8Text(this.#held.join());
     if (!(this.#long === undefined ? isWhole(dataOf(text)) : this.#long.whole || isWhole(this.#long.join()))) return;
     this.#forgetHeld();
     this.#inLong = false;
@@ -184,13 +185,13 @@ export class SseReader implements LongReader {
   #take(bytes: Buffer, end: number): void {
     this.#looked = false;
     if (this.#held.bytes === 0) {
-      this.#feed(bytes.toString('utf8', 0, end));
+      this.#feed(utf8Text(bytes.subarray(0, end)));
       return;
     }
     const full = this.#held.push(bytes.subarray(0, end));
     // One chunk more than there is room for, and only in this turn, is better than none of its events.
     if (full !== undefined && this.#sink?.onSkipped === undefined) throw full;
-    const text = this.#held.take().toString('utf8');
+    const text = utf8Text(this.#held.take());
     this.#forgetHeld();
     this.#feed(text);
   }
@@ -252,7 +253,7 @@ export class SseReader implements LongReader {
     } else if (long === undefined) this.#sink?.onEvent(event);
     else if (event.data.trim() === '') this.#sink?.onLongEvent?.(event, long);
     // With more lines of data behind it, one that was taken is no answer: its call gets no end.
-    else if (!long.isTaken) this.#sink?.onEvent({ ...event, data: long.take().toString('utf8') + event.data });
+    else if (!long.isTaken) this.#sink?.onEvent({ ...event, data: utf8Text(long.take()) + event.data });
     long?.landed();
   }
 
