@@ -234,11 +234,10 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** Ends the streams of clients, which would never end by themselves. */
   endStreams(): void {
-    for (const session of this.#sessions) session.endStream();
+    void this.#sessions.endStreams().then(() => this.#tracked.endStreams());
     this.#modern.endStreams();
     this.#sse?.endStreams();
     this.#status?.endStreams();
-    this.#tracked.endStreams();
   }
 
   /** @internal Gives each endpoint there is and each that is to come, once: what a recorder of the testing kit follows. */

@@ -148,7 +148,7 @@ export class TrackedHttpServer implements Closeable {
   endStreams(): void {
     for (const { socket, responses, upgraded } of this.#connections.values()) {
       if (upgraded) socket.destroySoon();
-      for (const response of [...responses]) if (isSubscription(response)) response.end();
+      for (const response of [...responses]) if (!response.writableEnded && isSubscription(response)) response.end();
     }
     if (this.#endingStreams) return;
     this.#endingStreams = true;

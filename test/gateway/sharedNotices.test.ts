@@ -288,6 +288,24 @@ test.each([10, 20_000])(
   },
 );
 
+test('the streams of many sessions end in turns of the event loop', async () => {
+  gateway = new Gateway({ pool: new FakePool({ one: {} }), port: 0 });
+  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+  for (let i = 0; i < 20; i++) await idleStream(url);
+  using turns = countTurns();
+  const end = ServerResponse.prototype.end;
+  const ended: number[] = [];
+  using _spy = vi.spyOn(ServerResponse.prototype, 'end').mockImplementation(function (this: ServerResponse, ...given) {
+    ended.push(turns.count);
+    for (const untilMs = performance.now() + 2; performance.now() < untilMs; );
+    return end.apply(this, given as Parameters<typeof end>);
+  });
+  gateway.endStreams();
+  await expect.poll(() => gateway.stats.streams).toBe(0);
+  expect(ended).toHaveLength(20);
+  expect(new Set(ended).size).toBeGreaterThan(2);
+});
+
 test('of the sessions that gave calls up the two that count longest are kept, which tells all there is to know', async () => {
   const clock = new FakeClock();
   const calls = new CallsInFlight(clock);

@@ -120,13 +120,13 @@ export class ModernHttp {
     }
   }
 
-  /** Calls that have been in flight for a while get a stream. */
-  tick(): void {
-    for (const { reply } of this.#open.values()) reply.tick();
+  /** Where calls in flight are answered. */
+  get replies(): readonly PostReply[] {
+    return this.#open.values().map(({ reply }) => reply);
   }
 
+  /** Keeps what stands between from cutting subscriptions. */
   heartbeat(): void {
-    for (const { reply } of this.#open.values()) reply.heartbeat();
     this.#listens.heartbeat();
   }
 

@@ -214,14 +214,14 @@ export class Session implements Downstream {
     return resumed;
   }
 
-  heartbeat(): void {
-    this.#stream?.heartbeat();
-    for (const { reply } of this.#inFlight) reply.heartbeat();
+  /** Where what is in flight is answered. */
+  get replies(): readonly Reply[] {
+    return this.#inFlight.map(({ reply }) => reply);
   }
 
-  /** Calls that have been in flight for a while get a stream, so that nothing between takes them for dead. */
-  tick(): void {
-    for (const { reply } of this.#inFlight) reply.tick();
+  /** Keeps what stands between from cutting its stream. */
+  heartbeat(): void {
+    this.#stream?.heartbeat();
   }
 
   /** Sends what belongs to no call; it is lost while no stream is open. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
+import { inSlices } from '../../core/time/inSlices.js';
 import { within } from '../../core/time/within.js';
 import type { Endpoint, EndpointInfo } from '../endpoint/Endpoint.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
@@ -163,11 +164,26 @@ export class SessionTable {
   }
 
   /** Ends those unused for `sessionIdleMs`. */
-  expire(): void {
+  expire(): Promise<void> {
     const before = this.#clock.now() - this.#options.sessionIdleMs;
-    for (const session of [...this.#sessions.values()]) {
+    return this.#inTurns((session) => {
       if ((session.idle || session.unattended) && session.usedMs <= before) void this.end(session);
-    }
+    });
+  }
+
+  /** Ends the streams of all. */
+  endStreams(): Promise<void> {
+    return this.#inTurns((session) => session.endStream());
+  }
+
+  /** For each that there is, in turns of the event loop: at once where they are few. */
+  #inTurns(step: (session: Session) => void): Promise<void> {
+    const all = this.#sessions.values();
+    return inSlices(() => {
+      const { value: session } = all.next();
+      if (session !== undefined) step(session);
+      return session === undefined;
+    }, 4);
   }
 
   /** Of the sessions that `may` names, ends the one whose client left longest ago without saying so; false when there is none. */
@@ -189,7 +205,7 @@ export class SessionTable {
 
   /** Ends all; resolves when every subscription was given back, or after `waitMs`: a server may never say so. */
   async close(waitMs: number): Promise<void> {
-    for (const session of [...this.#sessions.values()]) void this.end(session, new ClosedError('Gateway'));
+    await this.#inTurns((session) => void this.end(session, new ClosedError('Gateway')));
     const ended = Promise.all(this.#ending);
     await within(ended, { clock: this.#clock, timeoutMs: waitMs }).catch(() => undefined);
   }

@@ -1,6 +1,6 @@
-import { isUtf8 } from 'node:buffer';
 import type { RawReply } from '../codec/envelope.js';
 import { ReplyScan } from '../codec/ReplyScan.js';
+import { Utf8Pieces } from './Utf8Pieces.js';
 
 /** From this size on a message that is not at its end is looked at while it comes: what came before is looked at in one turn. */
 export const SCAN_BYTES = 128 * 1_024;
@@ -24,7 +24,8 @@ export type TakeLong = (parts: readonly Buffer[], scan: ReplyScan) => LongTaker 
 
 /**
  * A message that is large, or may become so, and not at its end. Each piece is looked at when it comes, and taken, or copied to its place: the whole is
- * never joined or read at once, which for 50 MB would keep the event loop from everything else for a tenth of a second.
+ * never joined or read at once, which for 50 MB would keep the event loop from everything else for a tenth of a second. What is no UTF-8 in it is replaced
+ * as it comes: for as much it would be a second.
  */
 export class LongMessage {
   /** Undefined when it is not looked at. */
@@ -32,6 +33,7 @@ export class LongMessage {
   /** Not asked yet. */
   #take: TakeLong | undefined;
   #taker: LongTaker | undefined;
+  readonly #utf8 = new Utf8Pieces();
   #buffer = NONE;
   #length = 0;
 
@@ -39,11 +41,10 @@ export class LongMessage {
   constructor(parts: readonly Buffer[], scans: boolean, take?: TakeLong) {
     if (scans) {
       this.#scan = new ReplyScan();
-      for (const part of parts) this.#scan.push(part);
       this.#take = take;
     }
     this.#buffer = Buffer.allocUnsafeSlow(GROWTH * parts.reduce((sum, part) => sum + part.length, 0));
-    for (const part of parts) this.#copy(part);
+    for (const part of parts) this.#keep(this.#utf8.push(part));
     this.#ask();
   }
 
@@ -67,18 +68,16 @@ export class LongMessage {
       this.#taker.push(part);
       return;
     }
-    this.#copy(part);
-    this.#scan?.push(part);
+    this.#keep(this.#utf8.push(part));
     this.#ask();
   }
 
   /** It is whole: what it is, `null` when it is no reply with a result, undefined when it was not looked at, or was taken. */
   end(): RawReply | null | undefined {
     this.#taker?.end();
-    if (this.#taker !== undefined || this.#scan === undefined) return undefined;
-    const reply = this.#scan.end();
-    // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
-    return reply !== undefined && isUtf8(this.bytes) ? reply : null;
+    if (this.#taker !== undefined) return undefined;
+    this.#keep(this.#utf8.end());
+    return this.#scan === undefined ? undefined : (this.#scan.end() ?? null);
   }
 
   /** Once it is long. What takes it has all that came of it. */
@@ -93,9 +92,13 @@ export class LongMessage {
     if (this.#taker === undefined) return;
     this.#buffer = NONE;
     this.#length = 0;
+    const rest = this.#utf8.takeRest();
+    if (rest.length > 0) this.#taker.push(rest);
   }
 
-  #copy(part: Buffer): void {
+  #keep(part: Buffer): void {
+    if (part.length === 0) return;
+    this.#scan?.push(part);
     if (this.#length + part.length > this.#buffer.length) {
       const grown = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length, part.length) * GROWTH);
       this.#buffer.copy(grown, 0, 0, this.#length);

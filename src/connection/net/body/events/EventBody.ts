@@ -1,3 +1,4 @@
+import { Utf8Pieces } from '../../../channel/large/Utf8Pieces.js';
 import type { Endpoint } from '../../Endpoint.js';
 import type { BodyFlow } from '../BodyFlow.js';
 import { SMALL_BYTES } from '../WholeBody.js';
@@ -17,6 +18,7 @@ export class EventBody {
   readonly #flow: BodyFlow;
   readonly #resume: () => void;
   readonly #onError: (error: unknown) => void;
+  readonly #utf8 = new Utf8Pieces();
   /** Of the newest chunk, what is not read yet. */
   #rest: Buffer | undefined;
   #over = false;
@@ -58,7 +60,7 @@ export class EventBody {
   drain(): void {
     const rest = this.#rest;
     this.#rest = undefined;
-    if (rest !== undefined) this.#reader.push(rest);
+    if (rest !== undefined) this.#push(rest);
     this.#reader.complete();
   }
 
@@ -82,7 +84,7 @@ export class EventBody {
       const { end, lines } = cut(chunk, turns.messagesLeft * 2);
       this.#rest = end < chunk.length ? chunk.subarray(end) : undefined;
       const startMs = performance.now();
-      this.#reader.push(end < chunk.length ? chunk.subarray(0, end) : chunk);
+      this.#push(end < chunk.length ? chunk.subarray(0, end) : chunk);
       // A chunk costs what a small message does, also one that ends no event.
       turns.spend(end, Math.max(1, Math.ceil(lines / 2)), startMs);
     }
@@ -91,6 +93,11 @@ export class EventBody {
     if (this.#rest === undefined) return true;
     turns.inNextTurn(() => this.#goOn());
     return false;
+  }
+
+  /** What is no UTF-8 is replaced as it comes: for 60 MB of it at one go a decoder takes a second. */
+  #push(chunk: Buffer): void {
+    this.#reader.push(this.#utf8.push(chunk));
   }
 
   #goOn(): void {

@@ -211,8 +211,7 @@ export class SseReader implements LongReader {
     const sink = this.#sink;
     const bytes = this.#held.join();
     const start = bytes.lastIndexOf(NEWLINE) + 1;
-    const line = bytes.subarray(start);
-    const before = bytes.toString('latin1', 0, start);
+    const [before, line] = [bytes.toString('latin1', 0, start), bytes.subarray(start)];
     if (sink?.onLongEvent === undefined || line.length < LONG_LINE_BYTES / 2) return;
     if (line.toString('latin1', 0, DATA.length) !== DATA || /^data/m.test(before)) return;
     this.#forgetHeld();
