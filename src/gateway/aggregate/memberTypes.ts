@@ -1,4 +1,5 @@
 import { isObject } from '../../connection/protocol/objectOf.js';
+import { isValidatable } from './outputSchema.js';
 
 /**
  * What official clients take as a member: the value itself where it is that, a copy without what is odd in it, and undefined where it is to be
@@ -92,6 +93,13 @@ const objectSchema = objectWith(
   { $schema: text, type: oneOf('object'), properties: recordOf(schema), required: listOf(text) },
   ['type'],
 );
+const anySchema = objectWith({ $schema: text });
+/** Modern clients take a schema of anything. */
+const outputSchema: Taken = (value, path, odd) => {
+  const own = isObject(value) && value['type'] !== 'object' ? anySchema : objectSchema;
+  const kept = own(value, path, odd);
+  return kept === undefined || isValidatable(kept) ? kept : leftOut(path, odd);
+};
 const resource = { ...NAMED, icons, mimeType: text, annotations };
 
 /** Members of what is listed, as the schemas of the official clients have them; what is not named here may be anything. */
@@ -101,7 +109,7 @@ export const ITEM_TYPES = Object.freeze({
       ...NAMED,
       icons,
       inputSchema: objectSchema,
-      outputSchema: objectSchema,
+      outputSchema,
       annotations: objectWith({
         title: text,
         readOnlyHint: flag,

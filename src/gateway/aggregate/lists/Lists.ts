@@ -8,6 +8,7 @@ import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
+import { givingObjects } from '../outputSchema.js';
 import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type Listing } from './Catalog.js';
 import type { ListFailures } from './ListFailures.js';
@@ -208,7 +209,8 @@ export class Lists {
     lists: readonly ServerList<ListItems['tools']>[],
     session: Downstream,
   ): ListItems['tools'] {
-    return withApp(this.tools.shown(entry), (uri) => {
+    const shown = this.tools.shown(entry);
+    return withApp(session.era === 'legacy' ? givingObjects(shown) : shown, (uri) => {
       const first = lists.find(({ items }) => this.#appsOf(items).has(uri))?.server;
       return this.uris.named(entry.server, uri, session, first);
     });

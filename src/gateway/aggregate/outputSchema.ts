@@ -1,0 +1,130 @@
+import { isObject } from '../../connection/protocol/objectOf.js';
+import type { ListItems } from '../../pool/McpPool.js';
+
+type Schema = Readonly<Record<string, unknown>>;
+
+interface Walk {
+  /** What was found to be schemas, each with how many there are in it. */
+  readonly sizes: Map<unknown, number>;
+  readonly refs: string[];
+}
+
+/** Whether that may stand under a keyword. */
+type Rule = (value: unknown, walk: Walk, own: Schema) => boolean;
+
+/** Schemas in one, those that references stand for included: official clients make a program of it, whose size this is. */
+const MAX_SCHEMAS = 10_000;
+
+const is =
+  (type: 'string' | 'number' | 'boolean'): Rule =>
+  (value) =>
+    typeof value === type;
+const never: Rule = () => false;
+const anything: Rule = () => true;
+
+const regex: Rule = (value) => {
+  if (typeof value !== 'string') return false;
+  try {
+    return new RegExp(value, 'u') !== undefined;
+  } catch {
+    return false;
+  }
+};
+
+const TYPES: readonly unknown[] = ['string', 'number', 'integer', 'boolean', 'null', 'object', 'array'];
+const type: Rule = (value) =>
+  TYPES.includes(value) || (Array.isArray(value) && value.length > 0 && value.every((each) => TYPES.includes(each)));
+const nullable: Rule = (value, _, { type: own }) =>
+  own !== undefined && (value === true || (value === false && !String(own).includes('null')));
+
+const texts: Rule = (value) => Array.isArray(value) && value.every((each) => typeof each === 'string');
+const schema: Rule = (value, walk) => typeof value === 'boolean' || (isObject(value) && isSchema(value, walk));
+const all = (rule: Rule, values: readonly unknown[], walk: Walk, own: Schema): boolean =>
+  values.every((each) => rule(each, walk, own));
+const schemas: Rule = (value, walk, own) => Array.isArray(value) && all(schema, value, walk, own);
+const oneOrMore: Rule = (value, walk, own) => (Array.isArray(value) ? schemas : schema)(value, walk, own);
+const members: Rule = (value, walk, own) => isObject(value) && all(schema, Object.values(value), walk, own);
+const patterns: Rule = (value, walk, own) =>
+  members(value, walk, own) && all(regex, Object.keys(value as Schema), walk, own);
+const textsOrSchema: Rule = (value, walk, own) => (Array.isArray(value) ? texts : schema)(value, walk, own);
+const dependencies: Rule = (value, walk, own) => isObject(value) && all(textsOrSchema, Object.values(value), walk, own);
+
+/** Within the schema. Beyond it stand the schemas of other tools, of other servers too, or nothing. */
+const LOCAL = /^#(?:\/[\w$.~-]+)*$/;
+const reference: Rule = (value, { refs }) =>
+  typeof value === 'string' && LOCAL.test(value) && refs.push(value) <= MAX_SCHEMAS;
+
+/** Clients keep schemas by these, those of all servers together. */
+const NAMES: readonly string[] = ['$id', '$anchor', '$dynamicAnchor'];
+/** Of a keyword that is none: clients look for names in it. */
+const unnamed: Rule = (value, walk, own) =>
+  typeof value !== 'object' ||
+  value === null ||
+  (!NAMES.some((key) => typeof (value as Schema)[key] === 'string') && all(unnamed, Object.values(value), walk, own));
+
+const table: readonly (readonly [Rule, readonly string[]])[] = [
+  [
+    never,
+    [...NAMES, 'id', '$async', 'formatMinimum', 'formatMaximum', 'formatExclusiveMinimum', 'formatExclusiveMaximum'],
+  ],
+  [anything, ['const', 'default']],
+  [reference, ['$ref']],
+  [type, ['type']],
+  [nullable, ['nullable']],
+  [is('number'), ['maximum', 'minimum', 'exclusiveMaximum', 'exclusiveMinimum', 'multipleOf']],
+  [is('number'), ['maxLength', 'minLength', 'maxItems', 'minItems', 'maxProperties', 'minProperties']],
+  [is('boolean'), ['uniqueItems']],
+  [regex, ['pattern']],
+  [(value) => typeof value === 'string' && !(value in {}), ['format']],
+  [texts, ['required']],
+  [(value) => Array.isArray(value) && value.length > 0, ['enum']],
+  [schema, ['additionalItems', 'contains', 'propertyNames', 'additionalProperties', 'not', 'if', 'then', 'else']],
+  [oneOrMore, ['items']],
+  [schemas, ['allOf', 'anyOf', 'oneOf']],
+  [members, ['properties', 'definitions', '$defs']],
+  [patterns, ['patternProperties']],
+  [dependencies, ['dependencies']],
+];
+const RULES = new Map(table.flatMap(([rule, keys]) => keys.map((key) => [key, rule] as const)));
+
+/**
+ * Whether official clients can make a validator of that (Ajv, draft-07): they make those of all tools together, and one that they cannot
+ * make takes all with it. What names itself is none: clients would keep it for another server's of that name. One walk, which makes nothing.
+ */
+export function isValidatable(value: unknown): boolean {
+  const walk: Walk = { sizes: new Map(), refs: [] };
+  if (!schema(value, walk, {})) return false;
+  let size = walk.sizes.size;
+  return walk.refs.every((ref) => {
+    const named = at(value, ref);
+    size += walk.sizes.get(named) ?? MAX_SCHEMAS;
+    // One that stands for another may stand for itself.
+    return size < MAX_SCHEMAS && !Object.hasOwn(named as Schema, '$ref');
+  });
+}
+
+/** A tool as legacy clients take it: what it gives is an object, or nothing is said of it. */
+export function givingObjects(tool: ListItems['tools']): ListItems['tools'] {
+  const { outputSchema, ...rest } = tool;
+  return outputSchema === undefined || outputSchema['type'] === 'object' ? tool : rest;
+}
+
+function isSchema(own: Schema, walk: Walk): boolean {
+  const before = walk.sizes.size;
+  walk.sizes.set(own, 1);
+  if (before >= MAX_SCHEMAS) return false;
+  for (const key of Object.keys(own)) if (!(RULES.get(key) ?? unnamed)(own[key], walk, own)) return false;
+  walk.sizes.set(own, walk.sizes.size - before);
+  return true;
+}
+
+/** What a reference within `root` names. */
+function at(root: unknown, ref: string): unknown {
+  let value = root;
+  for (const step of ref.split('/').slice(1)) {
+    const key = step.replaceAll('~1', '/').replaceAll('~0', '~');
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return undefined;
+    value = (value as Schema)[key];
+  }
+  return value;
+}
