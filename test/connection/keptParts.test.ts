@@ -1,6 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import { ServerRequests } from '../../src/connection/channel/ServerRequests.js';
 import { eventIdHeader } from '../../src/connection/http/eventIdHeader.js';
+import { StreamExchange } from '../../src/connection/net/StreamExchange.js';
 import type { RequestHandler } from '../../src/connection/protocol/messages.js';
 import { fakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -68,6 +69,17 @@ test('of an event a call keeps its id alone, as a header says it, and none that 
     undefined,
     undefined,
   ]);
+});
+
+test('a stream that is open keeps no headers, which are a view of all that came with them', () => {
+  const bounds = { headersTimeoutMs: 1_000, maxEventBytes: MIB };
+  const wheel = { add: () => undefined, remove: () => undefined };
+  const flows = { paused: new Set() };
+  const nothing = () => undefined;
+  const endpoint = { path: '/', bounds, wheel, flows, dispatch: nothing, forget: nothing, takeReader: () => ({}) };
+  const exchange = new StreamExchange(endpoint as never, [], { onOpen: () => undefined } as never);
+  exchange.onHeaders(200, [Buffer.from('content-type'), Buffer.from('text/event-stream')], () => undefined);
+  expect([exchange.status, exchange.responseHeaders]).toEqual([200, []]);
 });
 
 test('a question counts with its method', async () => {

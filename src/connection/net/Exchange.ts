@@ -146,8 +146,11 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     if (this.#over) return true;
     const encoding = this.#use === 'skip' ? undefined : encodingOf(headers);
     if (encoding !== undefined && !this.#decode(encoding, resume)) return true;
-    if (this.#use === 'events') this.#readEvents();
-    else if (this.#use === 'skip') this.linger();
+    if (this.#use === 'events') {
+      // They are a view of all that came with them, and a stream may stay open for ever.
+      this.responseHeaders = NO_HEADERS;
+      this.#events = new EventBody(this.endpoint, this, this.flow, (error) => this.#broke(error));
+    } else if (this.#use === 'skip') this.linger();
     else {
       this.#heardMs = this.endpoint.clock.now();
       this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
@@ -260,10 +263,6 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     this.#events = undefined;
     this.#decoder?.close();
     this.#decoder = undefined;
-  }
-
-  #readEvents(): void {
-    this.#events = new EventBody(this.endpoint, this, this.flow, (error) => this.#broke(error));
   }
 
   /** False, and failed, when the body is in an encoding that is not read here. */

@@ -11,6 +11,9 @@ import { initializeLegacy } from '../protocol/handshake.js';
 import type { Params, ServerInfo } from '../protocol/messages.js';
 import { SseTransport } from './SseTransport.js';
 
+/** Where to send goes with each message, and is kept as long as the connection. */
+const MAX_ENDPOINT_CHARS = 8_192;
+
 const READ_ON: Flow = Object.freeze({ pause: () => false, resume: () => undefined });
 
 export type SseConnectionOptions = UrlConnectionOptions;
@@ -117,6 +120,11 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
   #endpointSaid(data: string): void {
     const opening = this.#opening;
     if (opening === undefined) return;
+    if (data.length > MAX_ENDPOINT_CHARS) {
+      const said = `its endpoint has ${data.length} characters, ${MAX_ENDPOINT_CHARS} allowed`;
+      opening.reject(new ProtocolError(this.server, said));
+      return;
+    }
     const { endpoint } = this.transport;
     const target = endpoint.resolve(data);
     if (target?.origin !== endpoint.origin) {

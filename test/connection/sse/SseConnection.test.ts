@@ -77,6 +77,7 @@ test('an endpoint on another origin is not believed, and one that never comes is
       },
       'its stream ended',
     ],
+    [{ endpoint: `/${'p'.repeat(8_192)}` }, 'its endpoint has 8193 characters, 8192 allowed'],
     [
       {
         onGet: (_: unknown, res: { writeHead(status: number): { end(text: string): unknown } }) =>
