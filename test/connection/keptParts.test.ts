@@ -1,4 +1,5 @@
 import { expect, test, vi } from 'vitest';
+import { LongMessage } from '../../src/connection/channel/large/LongMessage.js';
 import { ServerRequests } from '../../src/connection/channel/ServerRequests.js';
 import { eventIdHeader } from '../../src/connection/http/eventIdHeader.js';
 import { StreamExchange } from '../../src/connection/net/StreamExchange.js';
@@ -80,6 +81,39 @@ test('a stream that is open keeps no headers, which are a view of all that came 
   const exchange = new StreamExchange(endpoint as never, [], { onOpen: () => undefined } as never);
   exchange.onHeaders(200, [Buffer.from('content-type'), Buffer.from('text/event-stream')], () => undefined);
   expect([exchange.status, exchange.responseHeaders]).toEqual([200, []]);
+});
+
+test.each([
+  ['small', 1_024, MIB / 2],
+  ['larger than a chunk', 128 * 1_024, MIB / 2],
+  ['long, behind what is long', 128 * 1_024, 2 * MIB],
+])('of a message whose result stays bytes the result alone is kept: one that is %s', async (_, size, beside) => {
+  const { connection } = await serve(
+    {
+      big: ({ message, res }) => {
+        const result = { content: [{ type: 'text', text: 'r'.repeat(size) }] };
+        const answer = { jsonrpc: '2.0', junk: 'x'.repeat(beside), id: message.id, result };
+        res.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(answer));
+      },
+    },
+    {},
+    { maxMessageBytes: 8 * MIB },
+  );
+  const result = (await call(connection, 'big', {}, { raw: true })) as Uint8Array;
+  expect(result.length).toBeGreaterThan(size);
+  expect(result.buffer.byteLength).toBeLessThan(2 * result.length + 16_384);
+});
+
+test('what takes a long message keeps nothing of what stands before its result', () => {
+  const before = `{"junk":"${'x'.repeat(MIB - 100_000)}","id":1,"result":{"a":"`;
+  let taken: readonly Buffer[] = [];
+  const message = new LongMessage([Buffer.from(before)], true, (parts) => {
+    taken = parts;
+    return { push: () => undefined, end: () => undefined };
+  });
+  message.push(Buffer.alloc(200_000, 'r'));
+  expect([message.taken, taken.length]).toEqual([true, 18]);
+  expect(taken.every(({ buffer, length }) => buffer.byteLength <= Math.max(2 * length, 65_536))).toBe(true);
 });
 
 test('a question counts with its method', async () => {

@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { keepParams, textOf } from '../../src/connection/channel/codec/exactText.js';
+import type { RequestHandler } from '../../src/connection/protocol/messages.js';
 import { Flight } from '../../src/gateway/bridge/Flight.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
@@ -39,6 +40,26 @@ test('questions that no stream takes are not all tried again, in every stream, w
   expect(begun).toHaveBeenCalledTimes(51);
   asks.close(new Error('over'));
   expect(new Set(await Promise.all(asked))).toEqual(new Set(['over']));
+});
+
+test('the questions of a call of the modern era end with it, and its result is told then, not kept', async () => {
+  const held = new HeldBytes(310_000);
+  const flight = new Flight('s', 'a call', { capabilities: { elicitation: {} } }, 'b', held);
+  const request = { id: 1, method: 'elicitation/create', params: { message: '?' } };
+  const { signal } = new AbortController();
+  let ask!: () => Promise<unknown>;
+  const asked: Promise<unknown>[] = [];
+  const begin = async (onRequest: RequestHandler): Promise<unknown> => {
+    ask = () => onRequest(request, { signal });
+    asked.push(ask(), ask());
+    return 'result';
+  };
+  const onEnd = vi.fn();
+  flight.start(begin, onEnd);
+  for (const each of asked) await expect(each).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
+  await expect(ask()).rejects.toMatchObject({ rpcCode: -32_601 });
+  expect(await flight.round()).toEqual({ result: 'result' });
+  expect([onEnd.mock.calls.length, held.held]).toEqual([1, 0]);
 });
 
 test('questions that wait for a client are held by their bytes, and refused beyond the bound', async () => {

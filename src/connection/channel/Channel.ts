@@ -185,7 +185,7 @@ export class Channel {
     const call = this.#pending.sent(reply.id);
     if (call?.options.raw !== true) return false;
     this.answered(call, bytes);
-    call.resolve(detached(bytes.subarray(reply.start, reply.end)));
+    call.resolve(detached(bytes, reply.start, reply.end));
     return true;
   }
 

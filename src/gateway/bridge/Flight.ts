@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { RpcError } from '../../core/errors.js';
 import { type AbortEntry, Cancellation } from '../../core/wait/Cancellation.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
@@ -10,6 +12,7 @@ import { HeldQuestions } from './HeldQuestions.js';
 interface Question {
   readonly request: ServerRequest;
   readonly answer: (result: unknown) => void;
+  readonly fail: (error: Error) => void;
 }
 
 /** What a modern client is told that has to answer first. */
@@ -44,6 +47,8 @@ export class Flight implements AbortEntry {
   #outcome: Promise<unknown> | undefined;
   #onQuestion: (() => void) | undefined;
   #asked = 0;
+  /** Its server has answered, or it was given up. */
+  #over = false;
 
   constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes, given?: Params) {
     this.#held = new HeldQuestions(owner, held);
@@ -56,7 +61,10 @@ export class Flight implements AbortEntry {
 
   /** Sets off; `onEnd` when the server has answered or the call was given up. */
   start(run: (onRequest: RequestHandler) => Promise<unknown>, onEnd: () => void): void {
-    const outcome = run((request, { signal }) => this.#ask(request, signal)).finally(onEnd);
+    const outcome = run((request, { signal }) => this.#ask(request, signal)).finally(() => {
+      onEnd();
+      this.#end();
+    });
     // Between two rounds no client waits for it.
     outcome.catch(() => undefined);
     this.#outcome = outcome;
@@ -109,8 +117,17 @@ export class Flight implements AbortEntry {
     };
   }
 
+  /** What was asked for it is of no use: left open, each question would keep the result for as long as its connection is up. */
+  #end(): void {
+    this.#over = true;
+    const message = 'the call that this was asked for is over';
+    for (const { fail } of [...this.#questions.values()]) {
+      fail(new RpcError(this.#server, RPC_CODES.internalError, message));
+    }
+  }
+
   #ask(request: ServerRequest, signal: AbortSignal): Promise<unknown> {
-    if (!canBeAsked(this.#client.capabilities, request.method)) {
+    if (this.#over || !canBeAsked(this.#client.capabilities, request.method)) {
       return Promise.reject(methodNotFound(this.#server, request.method));
     }
     let giveBack: () => void;
@@ -126,15 +143,16 @@ export class Flight implements AbortEntry {
         this.#questions.delete(key);
         signal.removeEventListener('abort', onAbort);
       };
-      const onAbort = (): void => {
+      const fail = (error: unknown): void => {
         end();
-        reject(signal.reason);
+        reject(error);
       };
+      const onAbort = (): void => fail(signal.reason);
       const answer = (result: unknown): void => {
         end();
         resolve(result);
       };
-      this.#questions.set(key, { request, answer });
+      this.#questions.set(key, { request, answer, fail });
       signal.addEventListener('abort', onAbort, { once: true });
       this.#onQuestion?.();
     });

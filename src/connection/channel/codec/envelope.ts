@@ -17,10 +17,14 @@ export interface RawReply {
 
 /** Raw results up to this size are copied, so that a few bytes do not hold a whole chunk. */
 const COPY_BYTES = 64 * 1024;
+/** A larger one is copied, too, where its message has more than a part of it beside: what is kept of it counts by its own size. */
+const MAX_BESIDE_RATIO = 1 / 8;
 
-/** A part of a chunk, to be kept: copied when it is small. */
-export function detached(bytes: Buffer): Buffer {
-  return bytes.length <= COPY_BYTES ? Buffer.from(bytes) : bytes;
+/** A part of a message, to be kept: a view of all of it only where that is little more. */
+export function detached(message: Buffer, start: number, end: number): Buffer {
+  const part = message.subarray(start, end);
+  const beside = message.length - part.length;
+  return part.length <= COPY_BYTES || beside > MAX_BESIDE_RATIO * part.length ? Buffer.from(part) : part;
 }
 
 const QUOTE = 0x22;

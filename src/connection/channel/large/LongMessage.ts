@@ -84,8 +84,11 @@ export class LongMessage {
   #ask(): void {
     if (this.#take === undefined || this.#scan === undefined || this.#length < LONG_BYTES) return;
     const parts: Buffer[] = [];
+    // What stands before a result is not kept with it.
+    const apart = (this.#scan.begun?.start ?? 0) > PART_BYTES;
     for (let at = 0; at < this.#length; at += PART_BYTES) {
-      parts.push(this.#buffer.subarray(at, Math.min(at + PART_BYTES, this.#length)));
+      const part = this.#buffer.subarray(at, Math.min(at + PART_BYTES, this.#length));
+      parts.push(apart ? Buffer.from(part) : part);
     }
     this.#taker = this.#take(parts, this.#scan);
     this.#take = undefined;
