@@ -228,7 +228,7 @@ export class ManagedServer {
     const state = this.#dispatch({ type: 'down', nowMs: this.#host.clock.now(), clean: info.exitCode === 0 });
     const how = info.signal === null ? `exit code ${info.exitCode}` : `signal ${info.signal}`;
     if (state === 'failed')
-      this.#lastError = new StartError(this.config.name, `restarted too often; last ${how}`, info);
+      this.#lastError = keptError(new StartError(this.config.name, `restarted too often; last ${how}`, info));
     if (state === 'failed') this.#host.emit('failed', { ...this.#ref, error: this.#lastError });
     // What it left behind has lost its server.
     run.end().catch((error: unknown) => this.#stuck(error));

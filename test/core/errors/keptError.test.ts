@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { CircuitBreaker } from '../../../src/concurrent/breaker/CircuitBreaker.js';
 import { keptError } from '../../../src/core/errors/keptError.js';
 import { RpcError, StartError } from '../../../src/core/errors.js';
+import { PartitionHealth } from '../../../src/pool/server/partitions/PartitionHealth.js';
 import { UnifiedPool } from '../../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { collectGarbage } from '../../support/collectGarbage.js';
@@ -62,17 +63,26 @@ test('a breaker keeps little of what failed last', () => {
   expect(breakers.map((each) => each.inspect().lastFailure?.length)).toEqual(Array(30).fill(MOST));
 });
 
-test('an error that is kept keeps nothing of the calls in which it was made', () => {
-  class Call {
-    readonly params = Array.from({ length: 524_288 }, () => 0);
-    fail(): Error {
-      return new Error(`of ${this.params.length}`, { cause: new Error('why') });
-    }
+class Call {
+  readonly params = Array.from({ length: 524_288 }, () => 0);
+  fail(): unknown {
+    return keptError(new Error(`of ${this.params.length}`, { cause: new Error('why') }));
   }
+  die(): PartitionHealth<never> {
+    const health = new PartitionHealth<never>({} as never);
+    health.died(`of ${this.params.length}`);
+    return health;
+  }
+}
+
+test.each([
+  ['an error that is kept', () => new Call().fail()],
+  ['a partition whose connection died', () => new Call().die()],
+])('%s keeps nothing of the calls in which that was', (_, make) => {
   const before = collectGarbage();
-  const errors = Array.from({ length: 10 }, () => keptError(new Call().fail()));
+  const kept = Array.from({ length: 10 }, make);
   expect((collectGarbage() - before) / MIB).toBeLessThan(20);
-  expect(errors).toHaveLength(10);
+  expect(kept).toHaveLength(10);
 });
 
 test('what a server writes into an error is kept as its beginning alone, of calls and of starts', async () => {

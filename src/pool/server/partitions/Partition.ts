@@ -1,7 +1,7 @@
 import type { DisconnectReason } from '../../../connection/Connection.js';
 import type { ServerInfo } from '../../../connection/protocol/messages.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
-import { type AcquireTimeoutDetail, ClosedError } from '../../../core/errors.js';
+import { type AcquireTimeoutDetail, ClosedError, keptError } from '../../../core/errors.js';
 import type { Caller } from '../../McpPool.js';
 import { ConnectionEnds } from '../connections/ConnectionEnds.js';
 import { ConnectionStarts, type StartFailure } from '../connections/ConnectionStarts.js';
@@ -185,6 +185,8 @@ export class Partition implements ConnectionHolder {
   close(options?: CloseOptions): Promise<void> {
     if (this.#scope !== undefined) return this.#scope.close(options);
     const closed = new ClosedError(`server ${this.#settings.server}`);
+    // It may be a call that has it closed, which is not to be kept for as long as that takes.
+    keptError(closed);
     this.#scope = new CloseScope(closed.what, {
       clock: this.#settings.clock,
       logger: this.#settings.logger,

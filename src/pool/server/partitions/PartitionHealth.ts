@@ -1,4 +1,4 @@
-import { BackingOffError, keptError, keptText } from '../../../core/errors.js';
+import { BackingOffError, keptError } from '../../../core/errors.js';
 import type { PartitionSettings } from './PartitionSettings.js';
 import { next, type PartitionEvent, type PartitionState, refusedForMs } from './partitionState.js';
 
@@ -35,7 +35,7 @@ export class PartitionHealth<P> {
 
   /** A connection died by itself. */
   died(why: string): void {
-    this.#lastError = new Error(keptText(why));
+    this.lastError = new Error(why);
     this.#replaceNext = true;
   }
 
