@@ -248,7 +248,7 @@ export class Channel {
       if (params !== undefined && arrival.text !== undefined && arrival.deep === undefined)
         keepParams(params, arrival.text);
       const given = objectOf(params);
-      return given !== false && this.#inbox.received(id, method, given, arrival);
+      return this.#inbox.received(id, method, given, arrival);
     }
     const failed = error !== undefined && error !== null;
     if (result === undefined && !failed) return false;

@@ -41,19 +41,20 @@ export class Inbox {
   }
 
   /** A notification or request came; false when its id is none. */
-  received(id: unknown, method: string, params: Params | undefined, { stream, text, deep }: Arrival): boolean {
-    if (deep ?? (text !== undefined && isDeep(text))) this.#dropped(id, method, stream);
+  received(id: unknown, method: string, params: Params | undefined | false, { stream, text, deep }: Arrival): boolean {
+    if (params === false) this.#dropped(id, method, stream, 'its params are no object');
+    else if (deep ?? (text !== undefined && isDeep(text)))
+      this.#dropped(id, method, stream, `it is nested deeper than ${MAX_DEPTH} levels`);
     else if (id === undefined) this.#notified(method, params, stream);
     else if (typeof id === 'number' || typeof id === 'string') this.#requested(id, method, params, stream);
     else return false;
     return true;
   }
 
-  /** It is nested too deep for most of what would look into it. */
-  #dropped(id: unknown, method: string, stream: Call | undefined): void {
+  /** It is nothing that could be looked into. */
+  #dropped(id: unknown, method: string, stream: Call | undefined, why: string): void {
     const { server, logger, counters, requests } = this.#options;
     counters.garbage++;
-    const why = `it is nested deeper than ${MAX_DEPTH} levels`;
     logger.warn({ server, method }, `a message of the server was dropped: ${why}`);
     if (typeof id === 'number' || typeof id === 'string')
       requests.refuse(id, { code: RPC_CODES.invalidRequest, message: why }, stream);

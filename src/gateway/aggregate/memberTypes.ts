@@ -1,3 +1,4 @@
+import { META_RELATED_TASK } from '../../connection/protocol/metaKeys.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { isValidatable } from './outputSchema.js';
 
@@ -128,6 +129,26 @@ export const ITEM_TYPES = Object.freeze({
   }),
   resources: objectWith({ ...resource, size: number }),
   resourceTemplates: objectWith(resource),
+});
+
+/** Of what is listed of tasks. */
+export const TASK_TYPE: Taken = objectWith(
+  {
+    taskId: text,
+    status: oneOf('working', 'input_required', 'completed', 'failed', 'cancelled'),
+    ttl: where((value) => value === null || Number.isFinite(value)),
+    createdAt: text,
+    lastUpdatedAt: text,
+    pollInterval: number,
+    statusMessage: text,
+  },
+  ['taskId', 'status', 'ttl', 'createdAt', 'lastUpdatedAt'],
+);
+
+/** The `_meta` of a question. */
+export const META_TYPE: Taken = objectWith({
+  progressToken: where((value) => typeof value === 'string' || Number.isSafeInteger(value)),
+  [META_RELATED_TASK]: objectWith({ taskId: text }, ['taskId']),
 });
 
 /** The capability for tasks of their first form. */

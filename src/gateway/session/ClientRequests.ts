@@ -1,9 +1,11 @@
 import { Shares } from '../../concurrent/Shares.js';
+import { respliced } from '../../connection/calls/spliced.js';
 import { textOf } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
+import { META_TYPE } from '../aggregate/memberTypes.js';
 import { HeldQuestions } from '../bridge/HeldQuestions.js';
 import type { HeldBytes } from '../http/HeldBytes.js';
 import type { Params } from '../rpc/envelope.js';
@@ -35,6 +37,14 @@ export interface AskOptions {
 
 /** Sends a message down to the client; false when no stream is open. */
 export type Send = (message: Told) => boolean;
+
+/** Params without what in their `_meta` would make them no message to clients, which would never answer. */
+function askable(params: Params | undefined): Params | undefined {
+  const meta = params?.['_meta'];
+  if (meta === undefined || params === undefined) return params;
+  const kept = META_TYPE(meta, '_meta', new Set());
+  return kept === meta ? params : respliced(params, { ...params, _meta: kept });
+}
 
 /** The id of a question of any replica. */
 const ASK_ID = /^ask-([0-9a-f]{8})-\d+$/;
@@ -79,12 +89,13 @@ export class ClientRequests {
   }
 
   /** Resolves to the client's result; rejects with its error as an `RpcError`, with the reason of `signal` or `close`. */
-  ask({ server, method, params, signal, via }: AskOptions): Promise<unknown> {
+  ask({ server, method, params: given, signal, via }: AskOptions): Promise<unknown> {
     if (signal.aborted) return Promise.reject(signal.reason);
     const shares = this.#shares;
     if (!shares.mayTake(server, 1)) {
       return Promise.reject(new QueueFullError('questions to this client', shares.taken, shares.max));
     }
+    const params = askable(given);
     let giveBack: () => void;
     try {
       giveBack = this.held.hold(server, params);

@@ -98,8 +98,9 @@ export function scanFailure(line: Buffer): RawFailure | undefined {
 /** An error reply as the caller gets it: the server's own, if it is one. */
 export function replyError(server: string, error: unknown, dataText?: string): RpcError | ProtocolError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
-  if (typeof code === 'number' && typeof message === 'string')
-    return new RpcError(server, code, message, data, dataText);
+  // A code is a whole number: clients take no message with another for an answer.
+  if (Number.isSafeInteger(code) && typeof message === 'string')
+    return new RpcError(server, code as number, message, data, dataText);
   const words = typeof message === 'string' ? message : typeof error === 'string' ? error : undefined;
   return new ProtocolError(
     server,

@@ -15,6 +15,18 @@ export interface LargeRepliesChannel {
   readonly unread: Pick<Unread, 'moreGarbage'>;
 }
 
+const OPEN_BRACE = 0x7b;
+
+/** Of what came in parts. */
+function byteAt(parts: readonly Buffer[], place: number): number | undefined {
+  let at = place;
+  for (const part of parts) {
+    if (at < part.length) return part[at];
+    at -= part.length;
+  }
+  return undefined;
+}
+
 /** The large replies of one channel: found out while they come, and taken in pieces where their calls can do so. */
 export class LargeReplies {
   readonly #calls: CallTable;
@@ -48,13 +60,13 @@ export class LargeReplies {
   }
 
   /**
-   * A message of which `scan` has read `parts` goes on: takes it, and what follows, when it is the reply to a call that has a sink. `call`: whose
+   * A message of which `scan` has read `parts` goes on: takes it, and what follows, when it is the reply to a call that has a sink, with an object as its result. `call`: whose
    * it is, where it came on that one's stream; else its id says so. Where the id comes behind the result, it is taken for that of the only call
    * whose answer is owed, and for no one's when there are others, also such as were given up: docs/decisions/251-large-answers-in-pieces.md.
    */
   begin(parts: readonly Buffer[], scan: ReplyScan, flow: Flow, own?: Call): LargeReply | undefined {
     const { begun } = scan;
-    if (begun === undefined || begun.end !== undefined) return undefined;
+    if (begun === undefined || begun.end !== undefined || byteAt(parts, begun.start) !== OPEN_BRACE) return undefined;
     const call = own ?? (begun.id === undefined ? this.#calls.onlyOwed() : this.#calls.sent(begun.id));
     if (call?.phase !== 'sent' || (begun.id !== undefined && begun.id !== call.id)) return undefined;
     let reply: LargeReply | undefined;

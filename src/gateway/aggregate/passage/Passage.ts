@@ -1,5 +1,6 @@
 import type { RequestHandler } from '../../../connection/protocol/messages.js';
 import { META_RELATED_TASK } from '../../../connection/protocol/metaKeys.js';
+import { ProtocolError } from '../../../core/errors.js';
 import { changed, type GivenParams } from '../../bridge/paramsFor.js';
 import type { CallOptions } from '../../endpoint/Endpoint.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -10,6 +11,7 @@ import { type Crossing, Outward, withTask } from './Outward.js';
 import { TaskIds } from './TaskIds.js';
 
 const NOTHING: Params = Object.freeze({});
+const OPEN_BRACE = 0x7b;
 
 export interface PassageOptions {
   readonly callers: Callers;
@@ -51,6 +53,9 @@ export class Passage {
         }),
         ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
       });
+      // Official clients take no message with another for one, and wait on.
+      if (result instanceof Uint8Array && result[0] !== OPEN_BRACE)
+        throw new ProtocolError(server, `its result of ${method} is no object`);
       if (given.params?.['task'] !== undefined) callers.tasks.made(server, session, result);
       await pieces.passedOn();
       return await this.outward.result(result, crossing);

@@ -14,6 +14,7 @@ import { Refusal } from '../../rpc/failure.js';
 import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { ownOf, taskNotFound } from '../../session/OwnTasks.js';
+import { TASK_TYPE } from '../memberTypes.js';
 import type { Passage } from './Passage.js';
 
 export interface TasksOptions {
@@ -117,10 +118,14 @@ export class Tasks {
 
   /** A server's task as the session knows it; undefined for another's. */
   #shown(server: string, session: Downstream, task: unknown): unknown {
-    const { passage, callers } = this.#options;
+    const { passage, callers, logger } = this.#options;
     const { taskId } = objectOf(task);
     if (!callers.isBound(server) && !callers.tasks.has(server, session, taskId)) return undefined;
-    return typeof taskId === 'string' ? { ...objectOf(task), taskId: passage.taskIds.exposed(server, taskId) } : task;
+    const odd = new Set<string>();
+    const taken = TASK_TYPE(task, 'task', odd) as Params | undefined;
+    if (odd.size > 0)
+      logger.warn({ server, odd: [...odd] }, 'a task of a server is listed without what is odd in it, or not');
+    return taken && { ...taken, taskId: passage.taskIds.exposed(server, taskId as string) };
   }
 }
 
