@@ -1,9 +1,6 @@
 import { ClosedError, NotSentError, OutcomeUnknownError } from '../../core/errors.js';
-import { inTurn } from '../../core/time/turns.js';
+import { inGroups } from '../../core/time/inSlices.js';
 import type { Call } from './Call.js';
-
-/** So many callers hear at one go that their calls have failed: what each makes of it takes 30 to 160 µs in a gateway. */
-const AT_ONCE = 128;
 
 /** What a call gets, by the phase that it was in. */
 export type Failing = (call: Call, phase?: Call['phase']) => Error;
@@ -17,12 +14,8 @@ export function failureOf(server: string, why: string, cause: unknown): Failing 
 }
 
 /** Settles them all at once, so that none is sent any more; the callers of many hear of it in turns of the event loop. */
-export async function failAll(calls: readonly Call[], failing: Failing, settle: (call: Call) => void): Promise<void> {
+export function failAll(calls: readonly Call[], failing: Failing, settle: (call: Call) => void): Promise<void> {
   const phases = calls.map(({ phase }) => phase);
   for (const call of calls) settle(call);
-  const step = (from: number): void => {
-    for (const [at, call] of calls.slice(from, from + AT_ONCE).entries()) call.reject(failing(call, phases[from + at]));
-  };
-  step(0);
-  for (let from = AT_ONCE; from < calls.length; from += AT_ONCE) await inTurn(() => step(from));
+  return inGroups(calls, (call, at) => call.reject(failing(call, phases[at])));
 }

@@ -5,6 +5,7 @@ import { MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import type { Clock } from '../../core/clock.js';
 import { RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { inGroups } from '../../core/time/inSlices.js';
 import { Cancellation } from '../../core/wait/Cancellation.js';
 import { IdTable } from '../../core/wait/IdTable.js';
 import { RequestTracer } from '../../observe/requests/requestTrace.js';
@@ -141,7 +142,7 @@ export class ModernHttp {
   }
 
   failInFlight(reason: unknown): void {
-    for (const { gone } of this.#open.values()) gone.abort(reason);
+    void inGroups(this.#open.values(), ({ gone }) => gone.abort(reason));
   }
 
   async #call(

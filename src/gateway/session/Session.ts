@@ -5,6 +5,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, OutcomeUnknownError, QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
+import { inGroups } from '../../core/time/inSlices.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Caller, RequestHandler, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import type { Downstream, Endpoint } from '../endpoint/Endpoint.js';
@@ -280,8 +281,9 @@ export class Session implements Downstream {
     await this.#subscriptions.close();
   }
 
+  /** In turns of the event loop, where they are many. */
   failInFlight(reason: unknown): void {
-    for (const call of [...this.#inFlight]) call.abort(reason);
+    void inGroups([...this.#inFlight], (call) => call.abort(reason));
   }
 
   /** Ahead of the answer to the only one of these calls, else down the stream, else ahead of the newest that takes events. */

@@ -160,7 +160,7 @@ export class SessionTable {
   /** Fails what is in flight, what opens a session included. */
   failInFlight(reason: unknown): void {
     this.#failing.abort(reason);
-    for (const session of this) session.failInFlight(reason);
+    void this.#inTurns((session) => session.failInFlight(reason));
   }
 
   /** Ends those unused for `sessionIdleMs`. */

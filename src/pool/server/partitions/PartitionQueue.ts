@@ -1,6 +1,7 @@
 import { type Waiter, WaitQueue } from '../../../concurrent/queue/WaitQueue.js';
 import type { Clock } from '../../../core/clock.js';
 import { type AcquireTimeoutDetail, AcquireTimeoutError, QueueFullError } from '../../../core/errors.js';
+import { inGroups } from '../../../core/time/inSlices.js';
 import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { AcquireBounds } from './PartitionSettings.js';
 
@@ -47,9 +48,10 @@ export class PartitionQueue {
     for (let waiter = this.shift(); waiter !== undefined; waiter = this.shift()) waiter.resolve(undefined);
   }
 
-  /** So many of the oldest fail. */
+  /** So many of the oldest leave it and fail, in turns of the event loop. */
   rejectOldest(error: unknown, count: number): void {
-    for (let left = count; left > 0; left--) this.shift()?.reject(error);
+    const rejects = Array.from({ length: count }, () => this.shift()?.reject);
+    void inGroups(rejects, (reject) => reject?.(error));
   }
 
   /** Empties it; no timer of it is armed afterwards. */
