@@ -1,5 +1,5 @@
-/** To so much of the bound room is made at a time, so that it is not looked for again at once. */
-const LEFT = 0.9;
+/** To so much of the bound room is made at a time: not for each anew, nor for so many that others wait for it. */
+const LEFT = 0.98;
 
 interface Entry<K, V, O> {
   readonly key: K;

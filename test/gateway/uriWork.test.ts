@@ -11,6 +11,7 @@ import {
   workOfMessage,
 } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
+import { SessionTables } from '../../src/gateway/endpoint/SessionTables.js';
 import { parseAnswer } from '../../src/gateway/rpc/parseAnswer.js';
 import { Credentials } from '../../src/pool/server/callers/Credentials.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
@@ -307,4 +308,14 @@ test('what one server makes of tasks drives out no task of another, and all sess
   );
   expect(kept.length).toBeGreaterThan(100_000);
   expect(kept.length).toBeLessThanOrEqual(200_000);
+});
+
+test('of what sessions have too much of no more goes at one go than is needed', () => {
+  const tables = new SessionTables({ maxWeight: 1_000, maxAllWeight: 1_000 });
+  const [rich, poor] = [{}, {}];
+  for (let at = 0; at < 900; at++) tables.set(rich, `x:${at}`, 'a', 1);
+  for (let at = 0; at < 101; at++) tables.set(poor, `y:${at}`, 'a', 1);
+  const left = Array.from({ length: 900 }, (_, at) => tables.serverOf(rich, `x:${at}`)).filter((each) => each === 'a');
+  expect(left.length).toBeGreaterThan(850);
+  expect(left.length).toBeLessThan(900);
 });

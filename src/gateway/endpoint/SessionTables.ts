@@ -1,7 +1,7 @@
 import { SharedTable } from '../../concurrent/SharedTable.js';
 
 /** To so much of the bound room is made at a time. */
-const LEFT = 0.9;
+const LEFT = 0.98;
 
 export interface SessionTablesOptions {
   /** What one session's entries may weigh, and those of all. */
@@ -11,7 +11,7 @@ export interface SessionTablesOptions {
 
 /**
  * What each session, or user, has of its own, by the servers it has it from: a table for each, gone with it, all bounded together. When
- * they are too much, the one that has most loses the older half: none can drive out what others have.
+ * they are too much, the one that has most loses its oldest, up to a half: none can drive out what others have.
  */
 export class SessionTables {
   readonly #options: SessionTablesOptions;
@@ -54,9 +54,10 @@ export class SessionTables {
     live.sort((a, b) => b.weight - a.weight);
     this.#weight = live.reduce((sum, { weight }) => sum + weight, 0);
     for (const table of live) {
-      if (this.#weight <= LEFT * this.#options.maxAllWeight) return;
+      const excess = this.#weight - LEFT * this.#options.maxAllWeight;
+      if (excess <= 0) return;
       this.#weight -= table.weight;
-      table.shrink(table.weight / 2);
+      table.shrink(Math.max(table.weight - excess, table.weight / 2));
       this.#weight += table.weight;
     }
   }

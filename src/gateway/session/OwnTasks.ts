@@ -12,7 +12,7 @@ import { Refusal } from '../rpc/failure.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
 import { sessionKeysOf } from '../tickets/sessionKeys.js';
 
-/** Tasks that are remembered of all programs together: the one that has most loses the older half, of the session that has most first. */
+/** Tasks that are remembered of all programs together: the one that has most loses its oldest, of the session that has most first. */
 const MAX_TASKS = 200_000;
 /** Elicitations of one error that are remembered. */
 const MAX_ELICITATIONS = 100;

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, get } from 'node:http';
+import { createServer, get, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, expect, test, vi } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
@@ -77,6 +77,23 @@ test('large answers in an array, and in a stream, are neither made text nor join
     { jsonrpc: '2.0', id: 3, result: wanted },
   ]);
   expect(JSON.parse(stream.split('data: ')[2] ?? '')).toEqual({ jsonrpc: '2.0', id: 1, result: wanted });
+});
+
+test('many answers of an array are not made one text', async () => {
+  const result = Buffer.from(`{"a":"${'ü'.repeat(50_000)}"}`);
+  const texts: number[] = [];
+  const end = ServerResponse.prototype.end;
+  vi.spyOn(ServerResponse.prototype, 'end').mockImplementation(function (this: ServerResponse, ...given) {
+    texts.push(typeof given[0] === 'string' ? given[0].length : 0);
+    return end.apply(this, given as Parameters<typeof end>);
+  });
+  const array = await answered({ requests: 20, batch: true }, (reply) => {
+    for (let id = 1; id <= 19; id++) reply.result(`${id}`, result);
+    reply.result('20', { a: 'x'.repeat(50_000) });
+  });
+  expect(texts).toEqual([0]);
+  const answers = JSON.parse(array) as { id: number; result: { a: string } }[];
+  expect(answers.map(({ id, result: { a } }) => [id, a.length])).toEqual(answers.map((_, at) => [at + 1, 50_000]));
 });
 
 test('newlines of a large answer become spaces by one look at each byte, and in turns of the event loop', async () => {

@@ -172,7 +172,8 @@ function framed(json: JsonBody): readonly Buffer[] {
   return bytesOf(parts) > LARGE_BYTES ? parts : [Buffer.concat(parts)];
 }
 
-const spaced = (json: string): string => json.replace(/[\r\n]/g, ' ');
+const spaced = (json: string): string =>
+  json.includes('\n') || json.includes('\r') ? json.replace(/[\r\n]/g, ' ') : json;
 
 /** JSON, or a piece of it, with spaces for newlines; the very bytes where there are none. */
 export function onOneLine(json: Buffer): Buffer {
