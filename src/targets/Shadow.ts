@@ -1,6 +1,6 @@
 import { hedge } from '../concurrent/balance/hedge.js';
 import { isToolError } from '../connection/calls/toolError.js';
-import { exactText, sameNumber, saysAll } from '../connection/channel/codec/exactText.js';
+import { exactText, memoryWithText, sameNumber, saysAll } from '../connection/channel/codec/exactText.js';
 import { withMembers } from '../connection/channel/codec/members.js';
 import { costsMore, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
 import { neverRan, OutcomeUnknownError, RequestTimeoutError, RpcError } from '../core/errors.js';
@@ -17,13 +17,14 @@ export const MAX_MIRRORED_CALLS = 64;
 
 /** A copy that the mirror does not answer is given up, whatever time the call itself has. */
 const MIRROR_TIMEOUT_MS = 60_000;
-/** What all answers may hold that wait to be compared, in characters; what comes beyond is not compared. */
-const MAX_COMPARED_CHARS = 32 * 1_024 * 1_024;
+/** What the copies of one server may hold in memory, in bytes: their params, and answers that wait to be compared. Those of all: twice as much. */
+const MAX_MIRRORED_BYTES = 64 * 1_024 * 1_024;
+let allHeldBytes = 0;
 
 /** What was copied to a mirror, and how its answers compare. */
 export interface MirrorCounts {
   readonly sent: number;
-  /** Not sent: too many were under way, or the mirror refused such a call a moment ago. */
+  /** Not sent: too many were under way or held too much, or the mirror refused such a call a moment ago. */
   readonly skipped: number;
   readonly same: number;
   readonly different: number;
@@ -46,7 +47,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
   readonly #mirrored = { sent: 0, skipped: 0, same: 0, different: 0, failed: 0 };
   readonly #asked = { asked: 0, answered: 0, replaced: 0 };
   #copies = 0;
-  #heldChars = 0;
+  #heldBytes = 0;
 
   constructor(options: RouterOptions<S>, refusals: Refusals) {
     this.#options = options;
@@ -73,7 +74,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const tried = canary !== undefined && !mayAsk(call) && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
     const answer = tried && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
-    void this.#copy(call, mirror, config.mirror?.compare ?? true, answer);
+    this.#copy(call, mirror, config.mirror?.compare ?? true, answer);
     return answer;
   }
 
@@ -127,29 +128,37 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     }
   }
 
-  async #copy(call: RoutedCall<S, O>, mirror: Target<S>, compare: boolean, answer: Promise<unknown>): Promise<void> {
-    if (this.#copies >= MAX_MIRRORED_CALLS || this.#avoids(mirror, call)) {
+  /** The copy lasts longer than the call: neither its answer nor whom it tells of its progress is kept for that. */
+  #copy(call: RoutedCall<S, O>, mirror: Target<S>, compare: boolean, answer: Promise<unknown>): void {
+    const refused = refusable(call);
+    const { send, params, method } = call;
+    const room = MAX_MIRRORED_BYTES - this.#heldBytes;
+    const full = this.#copies >= MAX_MIRRORED_CALLS || this.#refusals.avoids(mirror.id, refused);
+    // Beside them their text is kept, and written anew for the mirror.
+    const bytes = full ? 0 : 2 * memoryWithText(params, room / 2);
+    if (full || !this.#hold(bytes)) {
       this.#mirrored.skipped++;
       return;
     }
     this.#copies++;
     this.#mirrored.sent++;
     // The caller's own signal ends the caller's call alone.
-    const { clock, closing } = this.#options;
-    const late = (): Error => new RequestTimeoutError(this.#options.server, call.method, MIRROR_TIMEOUT_MS);
+    const { clock, closing, server } = this.#options;
+    const options = quiet(call.options, closing);
+    const late = (): Error => new RequestTimeoutError(server, method, MIRROR_TIMEOUT_MS);
     const bounds = { clock, timeoutMs: MIRROR_TIMEOUT_MS, signal: closing, late };
-    const copied = withDeadline(bounds, (signal) => call.send(mirror.server, quiet(call.options, signal), 'mirror'));
-    void copied.catch((error: unknown) => this.#refusals.failed(mirror.id, refusable(call), error));
-    let heldChars = 0;
-    const held = async (of: Promise<unknown>): Promise<string | undefined> => {
-      const text = await settled(of, compare);
-      if (text === undefined || this.#heldChars + text.length > MAX_COMPARED_CHARS) return text && UNREAD;
-      this.#heldChars += text.length;
-      heldChars += text.length;
-      return text;
-    };
-    const [theirs, ours] = await Promise.all([held(copied), held(answer)]);
-    this.#heldChars -= heldChars;
+    const copied = withDeadline(bounds, (signal) => send(mirror.server, { ...options, signal }, 'mirror'));
+    const ended = (): void => this.#giveBack(bytes);
+    void copied.then(ended, (error: unknown) => {
+      this.#refusals.failed(mirror.id, refused, error);
+      ended();
+    });
+    void this.#compare(this.#said(copied, compare), this.#said(answer, compare), compare);
+  }
+
+  async #compare(copied: Promise<string | undefined>, answer: Promise<string | undefined>, compare: boolean) {
+    const [theirs, ours] = await Promise.all([copied, answer]);
+    for (const text of [theirs, ours]) if (text !== undefined && text !== UNREAD) this.#giveBack(2 * text.length);
     this.#copies--;
     if (theirs === undefined) this.#mirrored.failed++;
     else if (theirs === UNREAD || ours === UNREAD || (theirs === LARGE && ours === LARGE)) return;
@@ -157,6 +166,24 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
       const same = await inTurnOrNow(() => alike(theirs, ours));
       this.#mirrored[same ? 'same' : 'different']++;
     }
+  }
+
+  /** What of an answer is compared; nothing else of it is kept until the other one comes. */
+  async #said(answer: Promise<unknown>, compare: boolean): Promise<string | undefined> {
+    const text = await settled(answer, compare);
+    return text === undefined || this.#hold(2 * text.length) ? text : UNREAD;
+  }
+
+  #hold(bytes: number): boolean {
+    if (this.#heldBytes + bytes > MAX_MIRRORED_BYTES || allHeldBytes + bytes > 2 * MAX_MIRRORED_BYTES) return false;
+    this.#heldBytes += bytes;
+    allHeldBytes += bytes;
+    return true;
+  }
+
+  #giveBack(bytes: number): void {
+    this.#heldBytes -= bytes;
+    allHeldBytes -= bytes;
   }
 }
 
@@ -188,7 +215,9 @@ async function settled(answer: Promise<unknown>, compare: boolean): Promise<stri
     // In turns of the event loop: several large ones may come together.
     return await inTurnOrNow(() => {
       const text = result instanceof Uint8Array ? utf8Text(Buffer.from(result)) : (exactText(result) ?? '{}');
-      return text.length > MAX_READ_BYTES ? LARGE : (withMembers(text, { _meta: undefined }) ?? text);
+      if (text.length > MAX_READ_BYTES) return LARGE;
+      // In memory of its own: it may be a small part of its message.
+      return utf8Text(Buffer.from(withMembers(text, { _meta: undefined }) ?? text));
     });
   } catch (error) {
     return error instanceof RpcError ? `error ${error.rpcCode}` : undefined;

@@ -52,11 +52,12 @@ export function textOf(value: unknown): string | undefined {
 }
 
 /**
- * What a value takes in memory that waits for someone, in bytes, about, with its text: it may be long where the value is small. From here on
- * what stands beside it in its message is not kept.
+ * What a value takes in memory that waits for someone, in bytes, about, or something beyond `max`, with its text: it may be long where the value
+ * is small. From here on what stands beside it in its message is not kept.
  */
-export function memoryWithText(value: unknown): number {
-  return Math.max(memoryOf(value), 2 * charsOf(value));
+export function memoryWithText(value: unknown, max = Number.POSITIVE_INFINITY): number {
+  const bytes = 2 * charsOf(value);
+  return bytes > max ? bytes : Math.max(memoryOf(value, max), bytes);
 }
 
 function charsOf(value: unknown): number {
