@@ -58,6 +58,32 @@ test('a connection that undici makes anew by itself is given up when all are clo
   await expect.poll(() => errors.length).toBe(1);
 });
 
+test('requests for which undici connected anew by itself, and those behind them, fail when all are closed', async () => {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined).resume();
+    // What follows on the second one is never answered.
+    if (sockets.push(socket) === 1) socket.end('HTTP/1.1 202 Accepted\r\nconnection: close\r\n\r\n');
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  closeAfter({
+    close: async () => {
+      for (const each of sockets) each.destroy();
+      server.close();
+    },
+  });
+  const dispatchers = closeAfter(new HttpDispatchers({ maxReplySockets: 1 }));
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const { errors, statuses, handler } = hearing();
+  for (let i = 0; i < 4; i++) {
+    dispatchers.of('replies', undefined).dispatch({ origin, path: '/', method: 'POST' }, handler);
+  }
+  await expect.poll(() => sockets[1]?.bytesRead ?? 0).toBeGreaterThan(0);
+  await dispatchers.close();
+  await expect.poll(() => [statuses, errors.length]).toEqual([[202], 3]);
+  expect(sockets).toHaveLength(2);
+});
+
 /** A proxy whose tunnels stand at once: `onHandshake` has the socket when TLS begins on one, or on the way to the proxy itself. */
 async function tunnels(onHandshake: (socket: Socket, hello: Buffer) => void) {
   const asked: string[] = [];

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Agent, buildConnector as Connectors, Dispatcher, Pool as Pools } from 'undici';
 import { Shares } from '../../../concurrent/Shares.js';
 import { type Clock, systemClock } from '../../../core/clock.js';
@@ -43,6 +44,8 @@ export class HttpDispatchers {
   readonly #scope: CloseScope;
   /** Connections that are being made: undici makes some by itself, and at its end waits for none. */
   readonly #making = new Set<Connecting>();
+  /** Those that are made: an agent lets go of a pool whose last socket closed, which makes others for the requests that it still has. */
+  readonly #made = new Set<Socket>();
   #released = false;
 
   /** @throws OptionError */
@@ -58,7 +61,7 @@ export class HttpDispatchers {
       onRelease: async () => {
         this.#released = true;
         const ended = [...this.#sockets.values()].map((each) => each.destroy());
-        for (const each of [...this.#making]) each.destroy(new Error('the connection is closed'));
+        for (const each of [...this.#making, ...this.#made]) each.destroy(closed());
         await Promise.all(ended);
         this.#turns.close();
       },
@@ -178,10 +181,16 @@ export class HttpDispatchers {
     const own = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as SocketConnector;
     const connect = pacedTls(own, tls, this.#turns);
     return (options, callback) => {
+      if (this.#released) {
+        queueMicrotask(() => callback(closed(), null));
+        return;
+      }
       // First: with a key that is not the certificate's it throws.
       const socket = connect(options, (...result) => {
         timer.cancel();
         over();
+        const made = result[1];
+        if (made) this.#made.add(made.once('close', () => this.#made.delete(made)));
         callback(...result);
       });
       const over = this.#begun((error) => socket.destroy(error));
@@ -214,6 +223,10 @@ export class HttpDispatchers {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function closed(): Error {
+  return new Error('the connection is closed');
 }
 
 /** Sockets of one origin, or of one owner's (`ownOrigin`): an agent keeps these by what it is asked for. */
