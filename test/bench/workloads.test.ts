@@ -72,7 +72,7 @@ test.each(['fixed', 'fixed:x', 'fixed:-1', 'uniform:3:1', 'sometimes:2', 'none:1
 );
 
 test('several load generators tell of their progress together', async () => {
-  const target = await parseTarget('reference:fixed:2');
+  const target = await parseTarget('reference:fixed:20');
   const told: number[] = [];
   const report = await runBench({
     targets: [target],

@@ -284,7 +284,9 @@ test('a notification or a new session that hangs does not hold the close beyond 
   expect(await refused).toMatchObject({ acted: 'no' });
 });
 
-test('300 streams of the servers’ own do not keep calls or replies from going through', async () => {
+test('300 streams of the servers’ own do not keep calls or replies from going through', {
+  timeout: 60_000,
+}, async () => {
   const { open, get } = streams();
   const server = await RawServer.listen({
     lost: 404,
