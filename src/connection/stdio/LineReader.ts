@@ -135,7 +135,8 @@ export class LineReader {
     }
     if (long !== undefined) {
       const reply = long.end();
-      if (!long.taken) this.#emit(long.bytes, 0, bytes, reply);
+      // It may be longer than what came: what is no UTF-8 was replaced.
+      if (!long.taken) this.#emit(long.bytes, 0, long.bytes.length, reply);
       return;
     }
     const line = chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks, bytes);

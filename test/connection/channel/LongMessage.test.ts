@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { expect, test } from 'vitest';
-import { LongMessage } from '../../../src/connection/channel/large/LongMessage.js';
+import { LongMessage, SCAN_BYTES } from '../../../src/connection/channel/large/LongMessage.js';
+import { LineReader } from '../../../src/connection/stdio/LineReader.js';
 
 const PARTS = ['{"jsonrpc":"2.0","id":1,"result":{"a":"', [0xe8, 0xaa], [0x9e, 0xff, 0xc3], '","b":"é"}}'].map((part) =>
   Buffer.from(part as string),
@@ -25,4 +26,15 @@ test('what takes it gets the beginning of a character that has come, and the res
   });
   message.push(Buffer.from([0x9e, 0x22, 0x7d]));
   expect(Buffer.concat(taken).toString().slice(-4)).toBe('x語"}');
+});
+
+test('a long line of bytes that are no UTF-8 comes whole', () => {
+  const lines: string[] = [];
+  const reader = new LineReader(2 ** 20, {
+    onLine: (line) => void lines.push(line.toString()),
+    onOversized: () => undefined,
+  });
+  const line = Buffer.concat([Buffer.from('{"id":1,"result":"'), Buffer.alloc(SCAN_BYTES, 0xe9), Buffer.from('"}\n')]);
+  for (let at = 0; at < line.length; at += 65_536) reader.push(line.subarray(at, at + 65_536));
+  expect(lines).toEqual([`{"id":1,"result":"${'\ufffd'.repeat(SCAN_BYTES)}"}`]);
 });
