@@ -15,7 +15,12 @@ async function clientOf(pool: HTTPClientPool | FakePool): Promise<Client> {
   const gateway = closeAfter(new Gateway({ pool, port: 0 }));
   const { url } = await gateway.listen();
   const client = new Client({ name: 'c', version: '1' }, { capabilities: { roots: {} } });
-  client.setRequestHandler(ListRootsRequestSchema, () => ({ roots: [] }));
+  client.setRequestHandler(ListRootsRequestSchema, ({ params }, { requestId }) => {
+    const answer = params?._meta?.['answer'];
+    if (answer === undefined) return { roots: [] };
+    void client.transport?.send({ jsonrpc: '2.0', id: requestId, ...answer } as never);
+    return new Promise(() => undefined);
+  });
   await client.connect(new StreamableHTTPClientTransport(new URL(`${url}/mcp`)) as Transport);
   closeAfter({ close: () => client.close() });
   return client;
@@ -102,6 +107,15 @@ test('a question reaches its client without what is odd in its _meta', async () 
   const tasks = [5, {}, { taskId: 5 }].map((each) => ({ 'io.modelcontextprotocol/related-task': each }));
   for (const _meta of [null, 'x', [], ...tokens, ...tasks]) {
     expect(await ask({ params: { _meta } })).toMatchObject(said('{"jsonrpc":"2.0","id":"q","result":{"roots":[]}}'));
+  }
+});
+
+test('what a client answers that is no answer is an error to the server', async () => {
+  const { ask } = await oddServer();
+  const results = [null, 5, 'x', [], true].map((result) => ({ result }));
+  for (const answer of [...results, { error: null }, { error: 5 }, { error: { code: 1.5, message: 'a' } }]) {
+    const told = expect.stringMatching(/"error":{"code":-32603,"message":"the client('s result is no object| failed)"/);
+    expect(await ask({ params: { _meta: { answer } } })).toMatchObject(said(told as never));
   }
 });
 

@@ -19,8 +19,8 @@ test('a question that cannot be written is refused, and the session can be asked
   expect([asks.size, sent.mock.calls.length]).toEqual([0, 0]);
   const other = ask({ message: '?' });
   expect(asks.size).toBe(1);
-  asks.answer('ask-00000000-1', { result: 1, error: undefined });
-  expect(await other).toBe(1);
+  asks.answer('ask-00000000-1', { result: { a: 1 }, error: undefined });
+  expect(await other).toEqual({ a: 1 });
 });
 
 test('questions that no stream takes are not all tried again, in every stream, with each call that begins', async () => {
@@ -83,8 +83,8 @@ test('questions that wait for a client are held by their bytes, and refused beyo
   expect(held.held).toBeGreaterThan(2 * 40_000);
   await expect(askFlight()).rejects.toMatchObject({ code: 'ERR_RPC', rpcCode: -32_603 });
   await expect(asks.ask({ server: 's', ...request, signal })).rejects.toMatchObject({ rpcCode: -32_603 });
-  asks.answer('ask-00000000-1', { result: 1, error: undefined });
-  expect(await first).toBe(1);
+  asks.answer('ask-00000000-1', { result: { a: 1 }, error: undefined });
+  expect(await first).toEqual({ a: 1 });
   const third = askFlight();
   flight.answer({ 'request-1': { action: 'decline' } });
   expect(await second).toEqual({ action: 'decline' });

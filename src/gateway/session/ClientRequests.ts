@@ -2,6 +2,7 @@ import { Shares } from '../../concurrent/Shares.js';
 import { respliced } from '../../connection/calls/spliced.js';
 import { textOf } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
+import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { QueueFullError, RpcError } from '../../core/errors.js';
@@ -124,8 +125,10 @@ export class ClientRequests {
       const settle = ({ result, error }: ClientAnswer): void => {
         end();
         // Some clients write both members, one of them null.
-        if (error === undefined || (error === null && result !== undefined)) resolve(result);
-        else reject(rpcError(server, error));
+        if (error !== undefined && (error !== null || result === undefined)) reject(rpcError(server, error));
+        // Servers take no message with another for an answer, and wait on.
+        else if (isObject(result)) resolve(result);
+        else reject(new RpcError(server, RPC_CODES.internalError, "the client's result is no object"));
       };
       const message = { id, method, params };
       const send = (by?: Send): boolean => {
@@ -165,9 +168,9 @@ export class ClientRequests {
 
 function rpcError(server: string, error: unknown): RpcError {
   const { code, message, data } = (typeof error === 'object' && error !== null ? error : {}) as Record<string, unknown>;
-  const known = typeof code === 'number' && typeof message === 'string';
+  const known = Number.isSafeInteger(code) && typeof message === 'string';
   const text = textOf(error);
   return known
-    ? new RpcError(server, code, message, data, text && memberText(text, membersOf(text) ?? [], 'data'))
+    ? new RpcError(server, code as number, message, data, text && memberText(text, membersOf(text) ?? [], 'data'))
     : new RpcError(server, RPC_CODES.internalError, 'the client failed');
 }
