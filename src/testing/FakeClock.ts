@@ -89,7 +89,10 @@ export class FakeClock implements Clock {
     return this.#nowMs - sinceMs;
   }
 
-  /** Moves time by `ms` and fires what falls due, all in this turn: promises go on only after it. */
+  /**
+   * Moves time by `ms` and fires what falls due, all in this turn: promises go on only after it. Of hundreds of waits that time out, those beyond
+   * the share of a turn (128) end in the turns that follow.
+   */
   advanceSync(ms: number): void {
     const untilMs = this.#nowMs + checkMs('ms', ms);
     for (let due = this.#next(untilMs); due !== undefined; due = this.#next(untilMs)) this.#fire(due);

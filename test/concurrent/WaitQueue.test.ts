@@ -2,6 +2,7 @@ import { getEventListeners } from 'node:events';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { WaitQueue } from '../../src/concurrent/queue/WaitQueue.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { countTurns } from '../support/countTurns.js';
 
 let clock: FakeClock;
 let left: number;
@@ -187,5 +188,31 @@ test.each(['from the front', 'from the back'])(
     await Promise.all(all);
     expect(served).toEqual(kept);
     expect([queue.size, queue.weight, queue.peek()]).toEqual([0, 0, 0]);
+  },
+);
+
+test.each([
+  ['one timeout', {}],
+  ['signals', { signal: new AbortController().signal }],
+])(
+  'hundreds whose time is over at one instant are told so in turns of the event loop, in their order (%s)',
+  async (_, of) => {
+    const timeoutError = (): Error => new Error('over');
+    const many = new WaitQueue<string>({ what: 'desk', maxQueue: 1_000, clock, timeoutError });
+    using turns = countTurns();
+    const told: number[] = [];
+    const inTurnOf = new Map<number, number>();
+    const waits = Array.from({ length: 1_000 }, (_, i) =>
+      many.wait({ timeoutMs: 10, ...of }).catch(() => {
+        told.push(i);
+        inTurnOf.set(turns.count, (inTurnOf.get(turns.count) ?? 0) + 1);
+      }),
+    );
+    await clock.advance(11);
+    await Promise.all(waits);
+    expect(told).toEqual(waits.map((_, i) => i));
+    expect(Math.max(...inTurnOf.values())).toBeLessThan(300);
+    expect(many.size).toBe(0);
+    many.rejectAll(undefined);
   },
 );

@@ -1,5 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import { type TimeoutWheel, WheelEntry } from '../../core/time/TimeoutWheel.js';
+import { inTurn, isTurnSpent, spendCaller } from '../../core/time/turns.js';
 import { RingQueue } from '../../core/wait/RingQueue.js';
 
 /** Waiters that came in one turn of the event loop. */
@@ -68,20 +69,24 @@ export class TimeoutLane extends WheelEntry {
     if (this.#size === 0) this.#wheel.remove(this);
   }
 
-  /** The lane's place in the wheel is of its first when it was put in: that one may have been served since. */
+  /**
+   * The lane's place in the wheel is of its first when it was put in: that one may have been served since. Of many whose time is over, those that
+   * this turn of the event loop has no share for wait for the next.
+   */
   override onTimeout(): void {
     const nowMs = this.#clock.now();
+    const first = (): Batch | undefined => this.#batches.peek();
+    let more = false;
     try {
-      for (
-        let first = this.#batches.peek();
-        first !== undefined && first.dueMs <= nowMs;
-        first = this.#batches.peek()
-      ) {
+      for (let next = first(); !more && next !== undefined && next.dueMs <= nowMs; next = first()) {
         this.#expire(this.#timeoutMs);
+        spendCaller();
+        more = isTurnSpent();
       }
     } finally {
-      const first = this.#batches.peek();
-      if (first !== undefined) this.#wheel.add(this, Math.min(first.dueMs - this.#clock.now(), this.#timeoutMs));
+      const next = first();
+      if (next !== undefined && !more) this.#wheel.add(this, Math.min(next.dueMs - this.#clock.now(), this.#timeoutMs));
+      else if (next !== undefined) void inTurn(() => this.onTimeout());
     }
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../clock.js';
+import { inTurn, isTurnSpent, spendCaller } from './turns.js';
 
 /** What can stand in a wheel. Extend it: the entry is the waiting thing itself, so that a timeout allocates nothing. */
 export abstract class WheelEntry {
@@ -33,7 +34,8 @@ const MIN_GRACE_MS = 2 * TICK_MS;
 
 /**
  * Any number of timeouts under one timer. Adding and removing are O(1) in linked buckets; an entry fires in the first
- * tick (10 ms) at or after its time, never before, and those of one tick in the order they came. An entry further off than a turn of the wheel (5.12 s) is looked at
+ * tick (10 ms) at or after its time, never before, and those of one tick in the order they came, as many in a turn of the event loop
+ * as its share allows (128): each has a caller that hears of it. An entry further off than a turn of the wheel (5.12 s) is looked at
  * once a turn. The timer is ref'd while the wheel holds an entry, since a caller awaits it. One that falls empty leaves
  * its timer armed but unref'd, so that a lone caller does not arm one per call; `close()` disarms it.
  * (G. Varghese, T. Lauck: Hashed and hierarchical timing wheels, scheme 6.)
@@ -51,6 +53,8 @@ export class TimeoutWheel {
   #served = -1;
   #timer: Timer | undefined;
   #timerTick = 0;
+  /** Those whose time is over, and that no turn of the event loop had room for yet: they are in their buckets still. */
+  #waiting: WheelEntry[] = [];
   /** While callbacks run nothing is armed: the turn arms once, at its end, for the first of what is then in. */
   #turning = false;
 
@@ -100,6 +104,7 @@ export class TimeoutWheel {
     for (let bucket = 0; this.#size > 0 && bucket < BUCKETS; bucket++) {
       for (let entry = this.#buckets[bucket]; entry !== undefined; entry = this.#buckets[bucket]) this.remove(entry);
     }
+    this.#waiting = [];
     this.#timer?.cancel();
     this.#timer = undefined;
   }
@@ -129,27 +134,44 @@ export class TimeoutWheel {
     const graceTicks = this.#graceTicks(nowMs);
     const due = this.#due(nowTick);
     this.#served = nowTick;
-    this.#turning = true;
+    const last = due.filter((entry) => graceTicks === 0 || this.#graced.has(entry));
+    if (last.length < due.length) for (const entry of due) if (!this.#graced.has(entry)) this.#grace(entry, graceTicks);
+    const goesOn = this.#waiting.length > 0;
+    this.#waiting = goesOn ? [...this.#waiting, ...last] : last;
+    if (goesOn) this.#armNext();
+    else this.#fire();
+  }
+
+  #grace(entry: WheelEntry, ticks: number): void {
+    this.remove(entry);
+    this.#put(entry, this.#served + ticks);
+    this.#graced.add(entry);
+  }
+
+  /** Calls those whose time is over, as far as the share of this turn of the event loop goes, one at least; the others stay until the next. */
+  #fire(): void {
+    const waiting = this.#waiting;
     const errors: unknown[] = [];
-    for (const entry of due) {
+    this.#turning = true;
+    let at = 0;
+    for (let fired = 0; at < waiting.length && (fired === 0 || !isTurnSpent()); at++) {
+      const entry = waiting[at] as WheelEntry;
       // One that an earlier callback removed or moved is no longer due.
-      if (entry.wheelBucket < 0 || entry.wheelTick > nowTick) continue;
-      const last = graceTicks === 0 || this.#graced.has(entry);
+      if (entry.wheelBucket < 0 || entry.wheelTick > this.#served) continue;
       this.remove(entry);
-      if (!last) {
-        this.#put(entry, nowTick + graceTicks);
-        this.#graced.add(entry);
-        continue;
-      }
+      fired++;
       try {
         entry.onTimeout();
       } catch (error) {
         errors.push(error);
       }
+      spendCaller();
     }
     this.#turning = false;
-    if (this.#size > 0) this.#armNext();
-    // Every callback has run; what a callback threw goes where a timer's own throw goes, to `uncaughtException`.
+    this.#waiting = waiting.slice(at);
+    if (this.#waiting.length > 0) void inTurn(() => this.#fire());
+    this.#armNext();
+    // What a callback threw goes where a timer's own throw goes, to `uncaughtException`, once every callback of the turn has run.
     if (errors.length > 0) throw errors.length === 1 ? errors[0] : new AggregateError(errors);
   }
 
@@ -169,6 +191,7 @@ export class TimeoutWheel {
 
   /** Arms for the next bucket that holds anything, never more than a turn ahead. */
   #armNext(): void {
+    if (this.#size === 0) return;
     for (let tick = this.#served + 1; tick <= this.#served + BUCKETS; tick++) {
       if (this.#buckets[tick % BUCKETS] !== undefined) {
         this.#arm(tick, this.#clock.now() - this.#originMs);

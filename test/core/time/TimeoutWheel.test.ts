@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { TimeoutWheel, WheelEntry } from '../../../src/core/time/TimeoutWheel.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
+import { countTurns } from '../../support/countTurns.js';
 
 let clock: FakeClock;
 let wheel: TimeoutWheel;
@@ -204,4 +205,30 @@ test('after the loop stood still, what was due meanwhile has as long again, boun
   expect(fired).toEqual([]);
   clock.advanceSync(1_011);
   expect([fired.length, wheel.size]).toEqual([1, 0]);
+});
+
+test('of thousands that are due at one instant a bounded number is called in each turn of the event loop, in order; those that end meanwhile are not', async () => {
+  using turns = countTurns();
+  const inTurnOf = new Map<number, number>();
+  const count = (): void => void inTurnOf.set(turns.count, (inTurnOf.get(turns.count) ?? 0) + 1);
+  const entries = Array.from({ length: 1_000 }, (_, i) => new Entry(String(i), count));
+  for (const entry of entries) wheel.add(entry, 10);
+  clock.advanceSync(11);
+  expect(fired.length).toBeLessThan(300);
+  wheel.remove(entries[998] as Entry);
+  wheel.add(entries[999] as Entry, 20);
+  await expect.poll(() => wheel.size, { interval: 0 }).toBe(1);
+  expect(fired).toEqual(entries.slice(0, 998).map(({ name }) => `${name}@11`));
+  expect(Math.max(...inTurnOf.values())).toBeLessThan(300);
+  clock.advanceSync(30);
+  expect(fired.at(-1)).toBe('999@41');
+});
+
+test('one that is closed while many wait for their turn calls none of them', async () => {
+  for (let i = 0; i < 1_000; i++) wheel.add(new Entry(String(i)), 10);
+  clock.advanceSync(11);
+  const { length } = fired;
+  wheel.close();
+  await clock.advance(1_000);
+  expect(fired).toHaveLength(length);
 });
