@@ -176,3 +176,12 @@ test('known clients have their configs where they keep them', () => {
   expect(on('darwin')).toContain('/home/ada/Library/Application Support/Claude/claude_desktop_config.json');
   expect(on('win32')).toContain('/home/ada/Roaming/Claude/claude_desktop_config.json');
 });
+
+test('a file whose key has thousands of levels is told by its name, and takes no other with it', async () => {
+  const folder = tempFolder();
+  const deep = put(join(folder, 'config.toml'), `[mcp_servers.a]\ncommand = "x"\n${'a.'.repeat(30_000)}b = 1\n`);
+  const good = put(join(folder, 'mcp.json'), '{ "mcpServers": { "good": { "command": "g" } } }');
+  const out = join(folder, 'out.json');
+  expect(await importing([deep, good], out)).toContain(`${deep}: not TOML: it is nested too deep to be read`);
+  expect(Object.keys(JSON.parse(readFileSync(out, 'utf8')).mcpServers)).toEqual(['good']);
+});

@@ -252,10 +252,16 @@ test('what the references of a file become is bounded over all its servers, and 
   expect(once.problems).toHaveLength(1);
 });
 
-test('a file that is nested too deep is told as that', () => {
-  const text = `{"mcpServers":${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}}`;
-  expect(parseConfig(text, { file: 'mcp.json' }).problems.map(({ message }) => message)).toEqual([
-    'mcp.json: not JSON: it is nested too deep to be read',
+test.each([
+  ['mcp.json', `{"mcpServers":${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}}`],
+  ['mcp.jsonc', `{"mcpServers":{"a":{"command":"x", "y":${'['.repeat(2_000)}${']'.repeat(2_000)},/**/}}}`],
+  ['mcp.toml', `[mcp_servers.a]\ncommand = "x"\n${'a.'.repeat(30_000)}b = 1`],
+])('a file that is nested too deep is told as that (%s)', (file, text) => {
+  const kind = file.endsWith('toml') ? 'TOML' : 'JSON';
+  const { servers, problems } = parseConfig(text, { file });
+  expect([servers, problems.map(({ message }) => message)]).toEqual([
+    [],
+    [`${file}: not ${kind}: it is nested too deep to be read`],
   ]);
 });
 
