@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from 'node:c
 import { once } from 'node:events';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { expect, test } from 'vitest';
 import { readWhole } from '../../src/core/files/readWhole.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
@@ -13,8 +14,8 @@ import { said } from '../support/stdioPool.js';
 import { tempFolder } from '../support/tempFolder.js';
 
 /** A real server with this answer, as a command line. */
-function serverSaying(text: string): string[] {
-  const { command, args } = fakeServerCommand({ name: 'real', tools: { greet: { text, steps: 1 } } });
+function serverSaying(answer: string): string[] {
+  const { command, args } = fakeServerCommand({ name: 'real', tools: { greet: { text: answer, steps: 1 } } });
   return [command, ...args];
 }
 
@@ -71,6 +72,29 @@ test('record takes messages of any depth, as they came, and writes all of them i
   const [first, second] = (await recorded).trim().split('\n');
   expect(first).toContain(`"from":"client","message":${call}`);
   expect(JSON.parse(second ?? '')).toMatchObject({ from: 'server', message: { id: 1, result: {} } });
+});
+
+test('lines that are no messages, or have too many values to be parsed, pass a recorder as they came, are not recorded, and are told', async () => {
+  const file = join(tempFolder(), 'session.jsonl');
+  const deep = `{"jsonrpc":"2.0","method":"x","params":{"deep":${'['.repeat(1e6)}${']'.repeat(1e6)}}}`;
+  // Says each line again.
+  const server = [process.execPath, '-e', 'process.stdin.pipe(process.stdout)'];
+  const child = spawn(process.execPath, [MAIN, 'record', '--out', file, '--', ...server]);
+  const told = text(child.stderr);
+  const sent = `${deep}\n[1,\n{"jsonrpc":"2.0","method":"y"}\n`;
+  child.stdin.write(sent);
+  let heard = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    heard += chunk;
+    if (heard.length >= sent.length) child.stdin.end();
+  });
+  await once(child, 'close');
+  expect(heard === sent).toBe(true);
+  expect((await told).match(/a message of the (client|server), of 2000\d+ bytes, has too many values/g)).toHaveLength(
+    2,
+  );
+  const recorded = readFileSync(file, 'utf8').trim().split('\n');
+  expect(recorded.map((line) => JSON.parse(line).message.method)).toEqual(['y', 'y']);
 });
 
 test('a call that was not recorded ends the replayed server with code 2, and stderr says which', async () => {

@@ -12,7 +12,7 @@ import { EventLog } from '../faults/EventLog.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
 import { failureLogger } from '../faults/failureLogger.js';
 import { faultEvent } from '../faults/faultEvent.js';
-import { isAnswer, parseMessage, type RpcId } from '../wire/messages.js';
+import { isAnswer, isCostly, parseMessage, type RpcId } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
 import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
 import { BackPressure } from './BackPressure.js';
@@ -39,6 +39,16 @@ function complain(error: unknown, what: string): void {
   process.stderr.write(visible(`mcp-poolkit: ${what}: ${messageOf(error)}\n`));
 }
 
+/** A line that passes as it came: it is no message, or has too many values to be parsed. */
+function asItCame(from: 'client' | 'server', line: Buffer): Buffer {
+  if (isCostly(line)) {
+    const what = `a message of the ${from}, of ${line.length} bytes, has too many values to be parsed`;
+    process.stderr.write(`mcp-poolkit: ${what}: it passes as it came, and is not recorded\n`);
+  }
+  return Buffer.concat([line, NEWLINE]);
+}
+
+const NEWLINE = Buffer.from('\n');
 /** Larger than any message a test sends. */
 const MAX_LINE_BYTES = 256 * 2 ** 20;
 
@@ -117,6 +127,9 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   if (stopping.signal.aborted) return end();
   process.stdout.on('error', () => void (deaf || end()));
   child.stdin.on('error', () => undefined);
+  const toServer = (text: string | Buffer): void => {
+    if (!child.stdin.write(text)) pressure.hold();
+  };
   const wire: LineWire = new LineWire({
     server: name,
     plan: faults,
@@ -136,8 +149,9 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     toServer: (message, call) => {
       if (call !== undefined) tally.asked(call.request, undefined);
       if (message.method === 'notifications/cancelled') tally.cancelled(message.params?.['requestId'] as RpcId);
-      if (!child.stdin.write(`${wire.textOf(message)}\n`)) pressure.hold();
+      toServer(`${wire.textOf(message)}\n`);
     },
+    onRaw: (line) => toServer(asItCame('client', line)),
     onEnd: () => {
       if (deaf) return;
       wire.close();
@@ -155,8 +169,8 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
       // A client that does not read holds its server back, as it would without this process between them.
       if (process.stdout.writableNeedDrain) output.pause();
       const text = line.toString('utf8');
-      const message = parseMessage(text);
-      if (message === undefined) wire.raw(Buffer.from(`${text}\n`));
+      const message = isCostly(line) ? undefined : parseMessage(text);
+      if (message === undefined) wire.raw(asItCame('server', line));
       else {
         if (isAnswer(message)) tally.answered(message.id);
         wire.fromServer(message, text);

@@ -1,3 +1,4 @@
+import { costsMore, MAX_ANSWER_COST } from '../../connection/channel/codec/parsingCost.js';
 import type { Params } from '../../connection/protocol/messages.js';
 import { META_CALL } from '../faults/events.js';
 
@@ -34,6 +35,9 @@ export function parseMessage(text: string): RpcMessage | undefined {
     return undefined;
   }
 }
+
+/** Whether a line has more values than may be parsed at once: what stands between two passes it on as it is. */
+export const isCostly = (line: Buffer): boolean => costsMore(line, MAX_ANSWER_COST);
 
 export function notice(method: string, params?: Params): string {
   return JSON.stringify({ jsonrpc: '2.0', method, ...(params && { params }) });

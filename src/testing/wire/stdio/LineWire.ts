@@ -5,7 +5,7 @@ import type { FaultEvent } from '../../faults/events.js';
 import type { FaultPlan, Injection } from '../../faults/FaultPlan.js';
 import { garbage } from '../lies.js';
 import { MessageWire } from '../MessageWire.js';
-import { parseMessage, type RpcMessage } from '../messages.js';
+import { isCostly, parseMessage, type RpcMessage } from '../messages.js';
 import type { ClientPort, WireCall, WireEnd } from '../WireCall.js';
 
 /** What faults may do to the process that a stdio wire leads to. */
@@ -27,6 +27,8 @@ export interface LineWireOptions {
   readonly toServer: (message: RpcMessage, call: WireCall | undefined) => void;
   readonly onFault?: (event: FaultEvent) => void;
   readonly onMessage?: (from: 'client' | 'server', text: string) => void;
+  /** Takes the client's lines that are no messages, or have too many values to be parsed. @defaultValue they are left out, and none is too much */
+  readonly onRaw?: (line: Buffer) => void;
   /** The client has closed its side. */
   readonly onEnd: () => void;
 }
@@ -54,7 +56,7 @@ export class LineWire {
   #begun = false;
   #timer: Timer | undefined;
   #hold: Timer | undefined;
-  #waiting: RpcMessage[] | undefined;
+  #waiting: (() => void)[] | undefined;
   /** It reads nothing any more, by a fault. */
   #stopped = false;
 
@@ -83,7 +85,7 @@ export class LineWire {
       ...(onMessage !== undefined && { onMessage: (from, message) => onMessage(from, this.textOf(message)) }),
     });
     this.#lines = new LineReader(MAX_LINE_BYTES, {
-      onLine: (line) => this.#line(line.toString('utf8')),
+      onLine: (line) => this.#line(line),
       onOversized: () => hand.end({ exitCode: 1, why: 'a message is too large' }),
     });
   }
@@ -114,7 +116,7 @@ export class LineWire {
     return this.#texts.get(message) ?? JSON.stringify(message);
   }
 
-  /** What the server wrote that is no message. */
+  /** What the server wrote that is no message, or has too many values to be parsed. */
   raw(bytes: Buffer): void {
     if (!this.#wire.stalled) this.#port.write(bytes);
   }
@@ -140,16 +142,23 @@ export class LineWire {
   #awake(): void {
     const waiting = this.#waiting ?? [];
     this.#waiting = undefined;
-    for (const message of waiting) this.#wire.fromClient(message, this.#port);
+    for (const take of waiting) take();
   }
 
-  #line(text: string): void {
-    const message = parseMessage(text);
+  #line(line: Buffer): void {
+    const take = this.#taking(line);
+    if (this.#waiting !== undefined) this.#waiting.push(take);
+    else take();
+  }
+
+  #taking(line: Buffer): () => void {
+    const { onRaw } = this.#options;
+    const text = line.toString('utf8');
+    const message = onRaw !== undefined && isCostly(line) ? undefined : parseMessage(text);
     // What is no message is the server's to judge; a fake one has nothing to say to it.
-    if (message === undefined) return;
+    if (message === undefined) return () => onRaw?.(line);
     this.#texts.set(message, text);
-    if (this.#waiting !== undefined) this.#waiting.push(message);
-    else this.#wire.fromClient(message, this.#port);
+    return () => this.#wire.fromClient(message, this.#port);
   }
 
   #special({ injection }: WireCall, proceed: () => void): boolean {
