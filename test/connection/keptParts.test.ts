@@ -118,7 +118,7 @@ test('what takes a long message keeps nothing of what stands before its result',
 
 test('a question counts with its method', async () => {
   const replies: string[] = [];
-  const requests = new ServerRequests((text) => replies.push(text), {
+  const requests = new ServerRequests({ post: (text) => replies.push(text) }, {
     server: 's',
     maxMessageBytes: 64 * MIB,
   } as never);

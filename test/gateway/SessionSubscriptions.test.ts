@@ -30,6 +30,35 @@ test('who subscribes again to what it has holds no more than before', async () =
   expect(waiting).toBe(1);
 });
 
+test('who waits for what another request began to open asks anew when that request is given up', async () => {
+  const room = new SubscriptionRoom(1_000_000);
+  const subscriptions = new SessionSubscriptions({ origin: 'a', room, max: 10 });
+  const close = vi.fn(async () => undefined);
+  const open: Subscription = { filter: {}, ended: new Promise(() => undefined), close, [Symbol.asyncDispose]: close };
+  const first = new AbortController();
+  const untilAborted = (): Promise<never> =>
+    new Promise((_, reject) => first.signal.addEventListener('abort', () => reject(first.signal.reason)));
+  const second = vi.fn(async () => open);
+  const asked = [
+    subscriptions.add('a:1', untilAborted, first.signal),
+    subscriptions.add('a:1', second, new AbortController().signal),
+    subscriptions.add('a:1', second),
+  ];
+  first.abort('no more');
+  expect(await Promise.allSettled(asked)).toMatchObject([
+    { status: 'rejected', reason: 'no more' },
+    { status: 'fulfilled' },
+    { status: 'fulfilled' },
+  ]);
+  expect(second).toHaveBeenCalledTimes(1);
+  await subscriptions.remove('a:1');
+  expect(close).toHaveBeenCalledTimes(1);
+  // What its server refused is refused to all who waited for it.
+  const no = (): Promise<never> => Promise.reject(new Error('refused'));
+  const refused = await Promise.allSettled([subscriptions.add('a:2', no), subscriptions.add('a:2', second)]);
+  expect(refused.map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+});
+
 test('sessions that end at one instant give back what they subscribed to in turns of the event loop', async () => {
   const room = new SubscriptionRoom(10_000_000);
   const closed: number[] = [];

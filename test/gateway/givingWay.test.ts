@@ -84,7 +84,8 @@ test('calls give way to those that wait: soon those of an owner that has many, l
     },
   );
   const add = (owner: string, count: number, server = 's'): void => {
-    for (let at = 0; at < count; at++) away.set(`${owner}${at}`, { owner, server, id: `${owner}${at}` });
+    for (let at = 0; at < count; at++)
+      away.set(`${owner}${at}`, { owner, server, isRunning: true, id: `${owner}${at}` });
     room.watch();
   };
   add('few', 3);

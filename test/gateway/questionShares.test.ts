@@ -123,10 +123,10 @@ test('a question that comes with its call’s stream counts to the server that a
 
 test('of an owner whose calls wait for its answers, those end first that are on the server that asks most', () => {
   const away = new Map([
-    ['1', { server: 'good', owner: 'a' }],
-    ['2', { server: 'bad', owner: 'a' }],
-    ['3', { server: 'bad', owner: 'a' }],
-    ['4', { server: 'good', owner: 'b' }],
+    ['1', { server: 'good', owner: 'a', isRunning: true }],
+    ['2', { server: 'bad', owner: 'a', isRunning: true }],
+    ['3', { server: 'bad', owner: 'a', isRunning: true }],
+    ['4', { server: 'good', owner: 'b', isRunning: true }],
   ]);
   const ended: unknown[] = [];
   const room = new GivingWay(

@@ -2,10 +2,17 @@ import { expect, test, vi } from 'vitest';
 import { keepParams, textOf } from '../../src/connection/channel/codec/exactText.js';
 import type { RequestHandler } from '../../src/connection/protocol/messages.js';
 import { Flight } from '../../src/gateway/bridge/Flight.js';
+import { Gateway } from '../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { ClientRequests } from '../../src/gateway/session/ClientRequests.js';
+import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { closeAfter } from '../support/closeAfter.js';
 import { collectGarbage } from '../support/collectGarbage.js';
+import { type Message, RawClient } from '../support/httpClient.js';
+import { type Exchange, type RawOptions, RawServer, said } from '../support/rawServer.js';
+
+const MIB = 1_024 * 1_024;
 
 const limitsOf = (held: HeldBytes) => ({ maxRequestsPerSession: 100, replica: '00000000', held });
 
@@ -158,3 +165,49 @@ test('the text of its params counts as held, however little they say', () => {
   asks.close(new Error('over'));
   expect(held.held).toBe(0);
 });
+
+test.each(['/servers/one/mcp', '/mcp'])(
+  'a question at %s whose call has been answered keeps nothing of that call, and is still answered',
+  async (path) => {
+    const ask = ({ message, sse, event, res }: Exchange): void => {
+      sse();
+      event({ jsonrpc: '2.0', id: `q${message.id}`, method: 'elicitation/create', params: { message: '?' } });
+      event({ jsonrpc: '2.0', id: message.id, result: said('done') });
+      res.end();
+    };
+    const serverInfo = { name: 'asks', version: '1' };
+    const results: ReadonlyMap<string, object> = new Map([
+      ['initialize', { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo }],
+      ['tools/list', { tools: [{ name: 'ask', inputSchema: { type: 'object' } }] }],
+    ]);
+    const before: RawOptions['before'] = ({ message, json }) => {
+      const result = results.get(message?.method);
+      if (result !== undefined) json({ jsonrpc: '2.0', id: message.id, result });
+      return result !== undefined;
+    };
+    const upstream = await RawServer.listen({ tools: { ask }, before });
+    const pool = closeAfter(new UnifiedPool({ ledger: false }));
+    pool.addServer({ name: 'one', transport: 'http', url: upstream.url });
+    const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+    const client = new RawClient(`${(await gateway.listen()).url}${path}`);
+    await client.initialize('2025-11-25', { elicitation: {} });
+    const call = async (chars: number): Promise<readonly Message[]> => {
+      const params = { name: path === '/mcp' ? 'one__ask' : 'ask', arguments: { text: 'x'.repeat(chars) } };
+      const { messages } = await client.send({
+        jsonrpc: '2.0',
+        id: 'a-call-of-that-client',
+        method: 'tools/call',
+        params,
+      });
+      upstream.seen.length = 0;
+      return messages;
+    };
+    const [question] = await call(MIB);
+    const usedBefore = collectGarbage();
+    for (let at = 0; at < 10; at++) expect(await call(2 * MIB)).toHaveLength(2);
+    await client.call('ping');
+    await expect.poll(() => (collectGarbage() - usedBefore) / MIB, { timeout: 3_000 }).toBeLessThan(8);
+    await client.send({ jsonrpc: '2.0', id: question?.id, result: { action: 'accept' } });
+    await expect.poll(() => upstream.seen.map(({ message }) => message?.result?.action)).toContain('accept');
+  },
+);

@@ -49,8 +49,13 @@ export class CallTimes {
   asked(calls: readonly Call[]): () => void {
     const paused = calls.filter(({ phase, options }) => phase === 'sent' && options.pauseWhileAsked === true);
     for (const call of paused) this.#pause(call);
+    // A call may be over long before: what waits does not keep it.
+    const waiting = paused.map((call) => new WeakRef(call));
     return () => {
-      for (const call of paused.splice(0)) this.#resume(call);
+      for (const each of waiting.splice(0)) {
+        const call = each.deref();
+        if (call !== undefined) this.#resume(call);
+      }
     };
   }
 

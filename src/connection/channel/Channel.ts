@@ -50,7 +50,7 @@ export class Channel {
     this.#options = options;
     this.#times = new CallTimes(options);
     const { server, logger, onNotification, onRequest } = options;
-    this.#serverRequests = new ServerRequests((text, call) => this.#transport.post(text, call), options);
+    this.#serverRequests = new ServerRequests(transport, options);
     this.unread = new Unread(this.#pending, this.counters, options, (call, error) => this.failCall(call, error));
     this.large = new LargeReplies(this, options, this.#pending, this.#times);
     this.#inbox = new Inbox({
@@ -285,7 +285,7 @@ export class Channel {
     if (call.phase !== 'sent') return void call.carrier?.end();
     this.#pending.gaveUp(call.id);
     if (this.#transport.cancel !== undefined) this.#transport.cancel(call, reason);
-    else if (call.method !== 'initialize') this.#transport.post(cancelledNotice(call, reason), call);
+    else if (call.method !== 'initialize') this.#transport.post(cancelledNotice(call, reason));
   }
 
   /** Takes the call out of every table; true the first time. The caller settles its promise. */

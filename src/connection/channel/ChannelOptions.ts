@@ -5,15 +5,22 @@ import type { RequestHandler, ServerNotice } from '../protocol/messages.js';
 import type { Call } from './Call.js';
 import type { UnfinishedLine } from './unread/UnfinishedLine.js';
 
+/** Where the answer to a server's request goes. It may wait for long: it keeps nothing of the call that the request came on. */
+export interface ReplyPath {
+  /** Whose call it was. */
+  readonly caller?: object | undefined;
+  /** The session it came in, where the transport has several one after the other. */
+  readonly session?: unknown;
+}
+
 /** What a channel needs of its transport. */
 export interface ChannelTransport {
   /** Takes a call's text. It calls `channel.markSent(call)` right before the first byte goes out. */
   send(call: Call, text: string): void;
-  /**
-   * Sends a notification or a reply; `call` is the one it belongs to, where the transport attributes. Best effort. `false`: it is large,
-   * others wait already, and it was dropped.
-   */
-  post(text: string, call: Call | undefined): unknown;
+  /** Sends a notification or a reply. Best effort. `false`: it is large, others wait already, and it was dropped. */
+  post(text: string, path?: ReplyPath): unknown;
+  /** Of a request that came on that call's stream, or on none, where the transport attributes. */
+  pathOf?(call: Call | undefined): ReplyPath;
   /** Ends a sent call upstream whose caller has given it up, where the transport itself does that; else the channel does. */
   cancel?(call: Call, reason: string): void;
 }

@@ -13,7 +13,7 @@ import type { Arrival } from './Arrival.js';
 import type { Call } from './Call.js';
 import type { ChannelCounters } from './ChannelOptions.js';
 import { isDeep, MAX_DEPTH } from './codec/depth.js';
-import type { ServerRequests } from './ServerRequests.js';
+import { begun, type ServerRequests } from './ServerRequests.js';
 
 export interface InboxOptions {
   readonly server: string;
@@ -57,7 +57,7 @@ export class Inbox {
     counters.garbage++;
     logger.warn({ server, method }, `a message of the server was dropped: ${why}`);
     if (typeof id === 'number' || typeof id === 'string')
-      requests.refuse(id, { code: RPC_CODES.invalidRequest, message: why }, stream);
+      requests.refuse(id, { code: RPC_CODES.invalidRequest, message: why }, requests.pathOf(stream));
   }
 
   /** A callback must not disturb the connection that calls it: what it throws is logged and counted. */
@@ -93,32 +93,36 @@ export class Inbox {
   }
 
   #requested(id: string | number, method: string, params: Params | undefined, stream: Call | undefined): void {
-    const { requests, counters, onRequest } = this.#options;
+    const { requests, counters, onRequest, onAsk } = this.#options;
     if (method === 'ping') {
-      requests.answer(id, {}, stream);
+      requests.answer(id, {}, requests.pathOf(stream));
       return;
     }
     const own = stream?.phase === 'settled' ? undefined : stream?.options.onRequest;
     if (own === undefined) counters.orphanRequests++;
     const handler = own ?? onRequest;
     const request = params === undefined ? { id, method } : { id, method, params };
-    requests.serve(request, handler && ((asked, context) => this.#ask(handler, asked, context, stream)), stream);
+    const asking =
+      handler && ((asked: ServerRequest, context: AskContext) => ask(handler, asked, context, onAsk(stream)));
+    requests.serve(request, asking, requests.pathOf(stream));
   }
+}
 
-  async #ask(
-    handler: RequestHandler,
-    request: ServerRequest,
-    context: Parameters<RequestHandler>[1],
-    stream: Call | undefined,
-  ): Promise<unknown> {
-    const answered = this.#options.onAsk(stream);
-    // The server may give it up, and not every handler obeys its signal.
-    context.signal.addEventListener('abort', answered, { once: true });
-    try {
-      return await handler(request, context);
-    } finally {
-      context.signal.removeEventListener('abort', answered);
-      answered();
-    }
-  }
+type AskContext = Parameters<RequestHandler>[1];
+
+/** What waits for the answer keeps nothing of the call, which may be over long before. */
+function ask(
+  handler: RequestHandler,
+  request: ServerRequest,
+  context: AskContext,
+  answered: () => void,
+): Promise<unknown> {
+  const { signal } = context;
+  const over = (): void => {
+    signal.removeEventListener('abort', answered);
+    answered();
+  };
+  // The server may give it up, and not every handler obeys its signal.
+  signal.addEventListener('abort', answered, { once: true });
+  return begun(handler, request, context).finally(over);
 }

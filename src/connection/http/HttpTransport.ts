@@ -6,6 +6,7 @@ import { within } from '../../core/time/within.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
+import type { ReplyPath } from '../channel/ChannelOptions.js';
 import { cancelledNotice } from '../channel/codec/encode.js';
 import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { statusError } from '../net/body/statusError.js';
@@ -114,25 +115,25 @@ export class HttpTransport implements HttpCallTransport {
     else exchange.start();
   }
 
-  post(text: string, call: Call | undefined): boolean {
-    if (this.#isLost(this.#sessionOf(call))) return true;
-    return this.#replies.send(text, () => this.#deliver(text, call?.options.caller));
+  pathOf(call: Call | undefined): ReplyPath {
+    const carrier = call?.carrier;
+    const session = carrier instanceof CallExchange ? carrier.session : this.session;
+    return { session, caller: call?.options.caller };
+  }
+
+  post(text: string, path: ReplyPath = this.pathOf(undefined)): boolean {
+    if (this.#isLost(path.session)) return true;
+    return this.#replies.send(text, () => this.#deliver(text, path.caller));
   }
 
   #tellCancelled(call: Call, text: string): void {
-    const { caller } = call.options;
-    const session = this.#sessionOf(call);
+    const { session, caller } = this.pathOf(call);
     // It may wait long: not with the call, which may be large.
     this.#replies.cancel(caller, () => (this.#isLost(session) ? undefined : this.#deliver(text, caller)));
   }
 
-  #sessionOf(call: Call | undefined): Session {
-    const carrier = call?.carrier;
-    return carrier instanceof CallExchange ? carrier.session : this.session;
-  }
-
   /** Ids of a lost session mean nothing to the next one. */
-  #isLost(session: Session): boolean {
+  #isLost(session: unknown): boolean {
     return this.#held !== undefined || session !== this.session;
   }
 

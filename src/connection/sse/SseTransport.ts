@@ -3,6 +3,7 @@ import { RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
+import type { ReplyPath } from '../channel/ChannelOptions.js';
 import { cancelledNotice } from '../channel/codec/encode.js';
 import { CHECK_MS, UNCHECKED } from '../http/PingChecks.js';
 import { statusError } from '../net/body/statusError.js';
@@ -44,8 +45,12 @@ export class SseTransport implements PostTransport {
     exchange.start();
   }
 
-  post(text: string, call: Call | undefined): boolean {
-    return this.#replies.send(text, () => this.#submit('a reply', text, call?.options.caller));
+  pathOf(call: Call | undefined): ReplyPath {
+    return { caller: call?.options.caller };
+  }
+
+  post(text: string, path?: ReplyPath): boolean {
+    return this.#replies.send(text, () => this.#submit('a reply', text, path?.caller));
   }
 
   cancel(call: Call, reason: string): void {

@@ -59,9 +59,9 @@ export class Subscriptions {
     const route = await this.locate(session, given);
     const tell = ({ method, params: about }: ServerNotice): void => session.notify(method, about);
     const signal = signalOf(call.signal);
-    const opened = session.subscribe(given as string, () =>
-      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal),
-    );
+    const subscribe = (): Promise<Subscription> =>
+      this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal);
+    const opened = session.subscribe(given as string, subscribe, signal);
     // Another request for the same may have been first: that one waits as it likes.
     await within(opened, { clock: this.#options.clock, signal });
     if (given === route.uri) this.#options.uris.keep(route.server, route.uri, session);

@@ -44,11 +44,11 @@ export class Flight implements AbortEntry {
   readonly #questions = new Map<string, Question>();
   /** Bytes that count as held for it while it waits for its client. */
   heldBytes = 0;
+  /** The answer or error that it ended with, once it has. */
+  ended: { readonly with: unknown } | undefined;
   #outcome: Promise<unknown> | undefined;
   #onQuestion: (() => void) | undefined;
   #asked = 0;
-  /** Its server has answered, or it was given up. */
-  #over = false;
 
   constructor(server: string, what: string, client: CallClient, owner: string, held: HeldBytes, given?: Params) {
     this.#held = new HeldQuestions(owner, held);
@@ -61,13 +61,21 @@ export class Flight implements AbortEntry {
 
   /** Sets off; `onEnd` when the server has answered or the call was given up. */
   start(run: (onRequest: RequestHandler) => Promise<unknown>, onEnd: () => void): void {
-    const outcome = run((request, { signal }) => this.#ask(request, signal)).finally(() => {
+    const outcome = run((request, { signal }) => this.#ask(request, signal));
+    const end = (answer: unknown): void => {
+      this.ended = { with: answer };
+      this.#withdraw();
       onEnd();
-      this.#end();
-    });
-    // Between two rounds no client waits for it.
-    outcome.catch(() => undefined);
+    };
+    outcome.then(end, end);
     this.#outcome = outcome;
+  }
+
+  /** There is no room for what its server ended it with: its client is told so in its place. */
+  lose(error: Error): void {
+    this.#outcome = Promise.reject(error);
+    this.#outcome.catch(() => undefined);
+    this.ended = { with: error };
   }
 
   /** The request that its client waits for was given up. */
@@ -118,8 +126,7 @@ export class Flight implements AbortEntry {
   }
 
   /** What was asked for it is of no use: left open, each question would keep the result for as long as its connection is up. */
-  #end(): void {
-    this.#over = true;
+  #withdraw(): void {
     const message = 'the call that this was asked for is over';
     for (const { fail } of [...this.#questions.values()]) {
       fail(new RpcError(this.#server, RPC_CODES.internalError, message));
@@ -127,7 +134,7 @@ export class Flight implements AbortEntry {
   }
 
   #ask(request: ServerRequest, signal: AbortSignal): Promise<unknown> {
-    if (this.#over || !canBeAsked(this.#client.capabilities, request.method)) {
+    if (this.ended !== undefined || !canBeAsked(this.#client.capabilities, request.method)) {
       return Promise.reject(methodNotFound(this.#server, request.method));
     }
     let giveBack: () => void;

@@ -9,6 +9,8 @@ export interface Crowding {
 export interface Away {
   readonly server: string;
   readonly owner: string;
+  /** Whether it has its slot upstream still: else only what is kept for its client is left. */
+  readonly isRunning: boolean;
 }
 
 interface Group<A> {
@@ -88,7 +90,7 @@ export class GivingWay<A extends Away> {
       const { calls: most } = mostOf(
         this.#away.values(),
         ({ owner }) => owner,
-        (each) => (each.server === server ? 1 : 0),
+        (each) => (each.isRunning && each.server === server ? 1 : 0),
       );
       if (looked >= LATE || (crowding.full && looked >= SOON && most.length > FEW)) {
         for (const each of most.slice(0, Math.ceil(most.length / 4))) this.#end(each);

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
@@ -36,12 +37,15 @@ interface Waiting {
   readonly flight: Flight;
   readonly server: string;
   readonly owner: string;
+  /** Whether it has its slot upstream still. */
+  isRunning: boolean;
   readonly timer: { cancel(): void };
 }
 
 /**
  * Calls of modern clients on servers of the legacy era: what a server asks is told as `input_required`, while its call waits
- * upstream until the client comes back with the answers, under an id that cannot be guessed.
+ * upstream until the client comes back with the answers, under an id that cannot be guessed. A server that goes on without them, or
+ * ends, has its answer or its error kept for that client.
  */
 export class ModernOverLegacy {
   readonly #aborts = new AbortHub();
@@ -54,10 +58,9 @@ export class ModernOverLegacy {
   constructor(clock: Clock, held: HeldBytes, crowding: (server: string) => Crowding | undefined) {
     this.#clock = clock;
     this.#held = held;
-    this.#room = new GivingWay(clock, this.#waiting, crowding, ({ flight }) => {
-      this.#over(flight);
-      flight.control.abort(new Error('its client is away, and others need its place'));
-    });
+    this.#room = new GivingWay(clock, this.#waiting, crowding, ({ flight }) =>
+      this.#giveUp(flight, new Error('its client is away, and others need its place')),
+    );
   }
 
   async request(given: ModernCall): Promise<unknown> {
@@ -82,7 +85,7 @@ export class ModernOverLegacy {
         flight.start(
           (onRequest) =>
             given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: flight.control }),
-          () => this.#over(flight),
+          () => this.#ended(flight),
         );
       } else flight.answer(params?.['inputResponses']);
       const round = await flight.round();
@@ -94,17 +97,14 @@ export class ModernOverLegacy {
     } finally {
       watched?.leave(flight);
       flight.current = undefined;
+      if (flight.ended !== undefined && !this.#waiting.has(flight.state)) this.#over(flight);
     }
   }
 
   /** Gives up all that wait. */
   close(reason: unknown): void {
     this.#room.close();
-    for (const { flight, timer } of this.#waiting.values()) {
-      timer.cancel();
-      flight.control.abort(reason);
-    }
-    this.#waiting.clear();
+    for (const { flight } of [...this.#waiting.values()]) this.#giveUp(flight, reason);
   }
 
   #resume(state: unknown, what: string, params: Params | undefined): Flight {
@@ -131,12 +131,33 @@ export class ModernOverLegacy {
       throw full;
     }
     if (flight.heldBytes === 0) flight.heldBytes = bytes;
-    const timer = this.#clock.setTimer(() => {
-      this.#forget(flight.state);
-      flight.control.abort(new Error(`the client did not answer within ${ANSWER_WAIT_MS} ms`));
-    }, ANSWER_WAIT_MS);
-    this.#waiting.set(flight.state, { flight, server, owner, timer });
+    const timer = this.#clock.setTimer(
+      () => this.#giveUp(flight, new Error(`the client did not answer within ${ANSWER_WAIT_MS} ms`)),
+      ANSWER_WAIT_MS,
+    );
+    const waiting = { flight, server, owner, timer, isRunning: true };
+    this.#waiting.set(flight.state, waiting);
+    // It may have ended since it was asked last.
+    this.#ended(flight);
     this.#room.watch();
+  }
+
+  /** Its server has answered, failed or gone: where its client is away, that is kept for it, and counts as held. */
+  #ended(flight: Flight): void {
+    const waiting = this.#waiting.get(flight.state);
+    if (waiting === undefined || flight.ended === undefined) return;
+    waiting.isRunning = false;
+    const bytes = bytesOf(flight.ended.with);
+    if (this.#held.takeFor(flight.owner, bytes)) flight.heldBytes += bytes;
+    else {
+      const message = `the answer of ${bytes} bytes is lost: too much waits for clients that do not read`;
+      flight.lose(new RpcError(waiting.server, RPC_CODES.internalError, message));
+    }
+  }
+
+  #giveUp(flight: Flight, reason: unknown): void {
+    this.#over(flight);
+    flight.control.abort(reason);
   }
 
   /** Whether so many bytes of that owner's count as held now. Who has more makes room. */
@@ -160,6 +181,12 @@ export class ModernOverLegacy {
     this.#waiting.get(state)?.timer.cancel();
     this.#waiting.delete(state);
   }
+}
+
+/** What an answer, or an error, takes in memory while it is kept, about. */
+function bytesOf(ended: unknown): number {
+  if (ended instanceof Uint8Array) return ended.byteLength;
+  return memoryOf(ended instanceof RpcError ? [ended.message, ended.data, ended.dataText] : ended);
 }
 
 /** What is nested too deeply to be compared is not the same. */

@@ -69,8 +69,8 @@ export interface Downstream {
    * has to be, where calls go to several.
    */
   tell(method: string, params: unknown, server?: string): void;
-  /** Enters a subscription made by `subscribe`, once per URI. */
-  subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void>;
+  /** Enters a subscription made by `subscribe`, once per URI. `signal`: of the request, which ends what is not open yet. */
+  subscribe(uri: string, subscribe: () => Promise<Subscription>, signal?: AbortSignal): Promise<void>;
   unsubscribe(uri: string): Promise<void>;
 }
 

@@ -3,7 +3,7 @@ import type { Clock } from '../../core/clock.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
 import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
-import type { Caller, McpPool, ServerInfo, ServerNotice } from '../../pool/McpPool.js';
+import type { Caller, McpPool, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
@@ -176,7 +176,7 @@ export class ServerEndpoint implements BareEndpoint {
     // What the subscription keeps: the call itself has its request.
     const signal = signalOf(call.signal);
     const caller = this.#callers.of(this.#server, session);
-    const opened = session.subscribe(uri, () =>
+    const subscribe = (): Promise<Subscription> =>
       this.#pool.subscribe(
         this.#server,
         { resourceUris: [uri] },
@@ -185,8 +185,8 @@ export class ServerEndpoint implements BareEndpoint {
           ...(signal && { signal }),
           ...(caller && { caller }),
         },
-      ),
-    );
+      );
+    const opened = session.subscribe(uri, subscribe, signal);
     // Another request for the same may have been first: that one waits as it likes.
     await within(opened, { clock: this.#clock, signal });
     return {};

@@ -1,10 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { RequestHandler } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
 import type { Replicas } from '../replicas/Replicas.js';
 import { checkNames, idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
+import type { Send } from '../session/ClientRequests.js';
 import type { Reply } from '../session/Reply.js';
 import { CANCELLED, type Session } from '../session/Session.js';
 import type { SessionCall } from '../session/SessionCall.js';
@@ -24,6 +26,16 @@ export interface Asked {
   /** Whose it is, of one that came in an array with others: they begin in turns. */
   readonly arrayOf?: string | undefined;
 }
+
+/** By themselves: a question may wait for longer than its call, and keeps nothing of that. */
+const askedIn =
+  (session: Session, reply: Reply): RequestHandler =>
+  (asked, context) =>
+    session.answerFor(asked, context, offersTo(new WeakRef(reply)));
+const offersTo =
+  (reply: WeakRef<Reply>): Send =>
+  (message) =>
+    reply.deref()?.offer(message) ?? false;
 
 /** Answers a request of a session, other than the one that opened it, in `reply`. Never rejects. */
 export async function answerRequest(asking: Asked, reply: Reply): Promise<void> {
@@ -54,7 +66,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),
       onLarge: (onRoom) => reply.large?.(idText, onRoom),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
-      onRequest: (asked, context) => session.answerFor(asked, context, (each) => reply.offer(each)),
+      onRequest: askedIn(session, reply),
     });
     const prepared = reply.prepared?.(result);
     answer(prepared === undefined ? result : await prepared);

@@ -256,8 +256,8 @@ export class Session implements Downstream {
     return this.#asks.answer(id, answer);
   }
 
-  subscribe(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
-    return this.#subscriptions.add(uri, subscribe);
+  subscribe(uri: string, subscribe: () => Promise<Subscription>, signal?: AbortSignal): Promise<void> {
+    return this.#subscriptions.add(uri, subscribe, signal);
   }
 
   unsubscribe(uri: string): Promise<void> {

@@ -47,13 +47,15 @@ export interface SessionSubscriptionsOptions {
 export class SessionSubscriptions {
   readonly #options: SessionSubscriptionsOptions;
   readonly #open = new Map<string, Promise<Subscription>>();
+  /** Those whose own request was given up before they were open. */
+  readonly #givenUp = new WeakSet<Promise<Subscription>>();
   #ended = false;
 
   constructor(options: SessionSubscriptionsOptions) {
     this.#options = options;
   }
 
-  async add(uri: string, subscribe: () => Promise<Subscription>): Promise<void> {
+  async add(uri: string, subscribe: () => Promise<Subscription>, signal?: AbortSignal): Promise<void> {
     const known = this.#open.get(uri);
     const { origin, room, max } = this.#options;
     if (known === undefined && this.#open.size >= max) {
@@ -68,6 +70,8 @@ export class SessionSubscriptions {
       if (known === undefined) void ended.then(() => this.#forget(uri, subscription));
     } catch (error) {
       this.#forget(uri, subscription);
+      if (known === undefined && signal?.aborted === true) this.#givenUp.add(subscription);
+      if (known !== undefined && this.#givenUp.has(known)) return this.add(uri, subscribe, signal);
       throw error;
     }
     if (this.#ended) await (await subscription).close();
