@@ -5,8 +5,10 @@ import { silentLogger } from '../../src/core/logger.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { Resumable } from '../../src/gateway/http/stream/Resumable.js';
 import type { EventStore } from '../../src/gateway/http/stream/stored/EventStore.js';
+import { MemoryEventStore } from '../../src/gateway/http/stream/stored/MemoryEventStore.js';
 import { StoredStream } from '../../src/gateway/http/stream/stored/StoredStream.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { countTurns } from '../support/countTurns.js';
 
 /** What a store, or the memory, replays for clients that come back, as often as they like. */
 
@@ -42,12 +44,12 @@ class Store implements EventStore {
   }
 }
 
-const streamOf = (store: EventStore, id: string, owner: string): StoredStream =>
+const streamOf = (store: EventStore, id: string, owner: string, held = new HeldBytes(1e8)): StoredStream =>
   new StoredStream({
     id,
     storedAs: id,
     store,
-    bounds: { held: new HeldBytes(1e8), maxStreamBufferBytes: 1e6, stallTimeoutMs: 30_000 },
+    bounds: { held, maxStreamBufferBytes: 1e6, stallTimeoutMs: 30_000 },
     owner,
     primed: false,
     clock: systemClock,
@@ -96,6 +98,46 @@ test('a few replays run at once', async () => {
   expect(store.replays).toBe(30);
   expect(store.most).toBeLessThanOrEqual(4);
 });
+
+/** To write an event takes 3 ms. */
+class Slow extends HeldBytes {
+  override hasRoomFor(...of: Parameters<HeldBytes['hasRoomFor']>): boolean {
+    for (const untilMs = performance.now() + 3; performance.now() < untilMs; );
+    return super.hasRoomFor(...of);
+  }
+}
+
+/** Its replays take so many turns of the event loop. */
+class Turned extends MemoryEventStore {
+  turns = 0;
+
+  override async replayEventsAfter(...[last, to]: Parameters<MemoryEventStore['replayEventsAfter']>): Promise<string> {
+    using turns = countTurns();
+    const stream = await super.replayEventsAfter(last, to);
+    this.turns = turns.count;
+    return stream;
+  }
+}
+
+test.each(['as texts', 'as messages'])(
+  'what a store hands over %s is written in turns of the event loop',
+  async (how) => {
+    const store = new Turned();
+    const first = await store.storeEvent('one', {});
+    for (let event = 0; event < EVENTS; event++) {
+      await store.storeEvent('another', { event });
+      await store.storeEvent('one', { event });
+    }
+    const asIs: EventStore = {
+      storeEvent: () => Promise.resolve('1'),
+      replayEventsAfter: (_, { send, sendText }) =>
+        store.replayEventsAfter(first, { send, ...(how === 'as texts' && sendText && { sendText }) }),
+    };
+    const port = await serve(new Map([['/one', streamOf(asIs, 'one', 'a', new Slow(1e8))]]));
+    expect(await resume(port, '/one')).toBe(EVENTS);
+    expect(store.turns).toBeGreaterThan(EVENTS / 5);
+  },
+);
 
 /** A stream that is kept in memory; it counts its replays, and those of each turn of the event loop. */
 class Kept extends Resumable {

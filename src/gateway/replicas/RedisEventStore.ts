@@ -4,7 +4,8 @@ import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/
 import { messageOf } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkString, withDefaults } from '../../core/options.js';
-import type { EventStore } from '../http/stream/stored/EventStore.js';
+import type { EventStore, ReplayReader } from '../http/stream/stored/EventStore.js';
+import { handOver } from '../http/stream/stored/replaying.js';
 import { checkRedis, duplicateOf, type RedisCommands } from './redisCommands.js';
 
 export interface RedisEventStoreOptions {
@@ -47,8 +48,21 @@ redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
 return id`;
 
-/** Events that are read at once. */
-const PAGE = 100;
+/** The events behind another one, up to so many and until they have so many bytes. */
+const READ = `
+local page, bytes, last = {}, 0, ARGV[1]
+while #page < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
+  local event = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)[1]
+  if not event then break end
+  page[#page + 1] = event
+  bytes = bytes + #event[2][2]
+  last = event[1]
+end
+return page`;
+
+/** What is read at once. */
+const PAGE_EVENTS = 100;
+const PAGE_BYTES = 128 * 1_024;
 
 type Entry = readonly [id: string, fields: readonly string[]];
 
@@ -94,27 +108,17 @@ export class RedisEventStore implements EventStore, Closeable, AsyncDisposable {
     return found.length === 0 ? undefined : stream;
   }
 
-  async replayEventsAfter(
-    lastEventId: string,
-    { send }: { readonly send: (eventId: string, message: unknown) => Promise<void> },
-  ): Promise<string> {
+  async replayEventsAfter(lastEventId: string, to: ReplayReader): Promise<string> {
     const { id, stream } = partsOf(lastEventId);
     if (id === undefined || stream === undefined) throw new Error('that event is not of this store');
+    const key = this.#keyOf(stream);
     for (let last = id; ; ) {
-      const page = (await this.#redis.call(
-        'XRANGE',
-        this.#keyOf(stream),
-        `(${last}`,
-        '+',
-        'COUNT',
-        PAGE,
-      )) as readonly Entry[];
+      const page = (await this.#redis.call('EVAL', READ, 1, key, last, PAGE_EVENTS, PAGE_BYTES)) as readonly Entry[];
+      if (page.length === 0) return stream;
       for (const [next, fields] of page) {
         last = next;
-        const text = fields[1] ?? '{}';
-        if (text !== '{}') await send(`${next}:${stream}`, JSON.parse(text));
+        await handOver(to, `${next}:${stream}`, fields[1] ?? '{}');
       }
-      if (page.length < PAGE) return stream;
     }
   }
 

@@ -81,6 +81,17 @@ test.skipIf(!HAVE_REDIS)(
   },
 );
 
+test.skipIf(!HAVE_REDIS)('events are handed over as they are stored to whom takes texts', async () => {
+  const of = await store();
+  const first = await of.storeEvent('texts', {});
+  const events = Array.from({ length: 5 }, (_, i) => ({ i, text: 'x'.repeat(i) }));
+  for (const event of events) await of.storeEvent('texts', event);
+  const texts: string[] = [];
+  const send = (): never => expect.fail();
+  await of.replayEventsAfter(first, { send, sendText: async (_, text) => void texts.push(text) });
+  expect(texts).toEqual(events.map((event) => JSON.stringify(event)));
+});
+
 test('options that are none are named', () => {
   expect(REDIS_EVENT_STORE_DEFAULTS.maxStreamEvents).toBe(1_000);
   const bad: object[] = [

@@ -24,7 +24,7 @@ test('a stored answer for which there is no room is not sent: its client is cut,
       logger: silentLogger,
       signal: new AbortController().signal,
       isAlive: async () => true,
-      replay: async (send) => send('1-1:s', ANSWER),
+      replay: async (write) => write('1-1:s', JSON.stringify(ANSWER)),
     });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');

@@ -9,8 +9,12 @@ export interface EventStore {
   /** The stream an event belongs to; undefined when it is not known. Without this method `replayEventsAfter` is asked. */
   getStreamIdForEventId?(eventId: string): Promise<string | undefined>;
   /** Hands over what the event's stream has after it, in order, without what has no message; resolves to the stream's id. */
-  replayEventsAfter(
-    lastEventId: string,
-    options: { readonly send: (eventId: string, message: unknown) => Promise<void> },
-  ): Promise<string>;
+  replayEventsAfter(lastEventId: string, to: ReplayReader): Promise<string>;
+}
+
+/** Who takes what a store replays. */
+export interface ReplayReader {
+  readonly send: (eventId: string, message: unknown) => Promise<void>;
+  /** The same of a message as JSON text, from a store that has it so: the gateway sends that as it is. The SDK's servers have no such method. */
+  readonly sendText?: (eventId: string, text: string) => Promise<void>;
 }

@@ -1,5 +1,6 @@
 import { checkBytes, checkCount, withDefaults } from '../../../../core/options.js';
-import type { EventStore } from './EventStore.js';
+import type { EventStore, ReplayReader } from './EventStore.js';
+import { handOver } from './replaying.js';
 
 export interface MemoryEventStoreOptions {
   /** Bytes of messages kept, as JSON, from 1; the oldest go first. @defaultValue 67108864 */
@@ -11,10 +12,13 @@ export interface MemoryEventStoreOptions {
 export const MEMORY_EVENT_STORE_DEFAULTS = Object.freeze({ maxBytes: 64 * 1_024 * 1_024, maxEvents: 100_000 });
 
 interface Stored {
+  readonly id: number;
   readonly stream: string;
   /** As JSON: that takes its bytes, and a value many times as many. */
   readonly text: string;
   readonly bytes: number;
+  /** The next one of its stream. */
+  next: Stored | undefined;
 }
 
 /**
@@ -24,6 +28,8 @@ interface Stored {
 export class MemoryEventStore implements EventStore {
   readonly #options: Required<MemoryEventStoreOptions>;
   readonly #events = new Map<number, Stored>();
+  /** The newest of each stream. */
+  readonly #newest = new Map<string, Stored>();
   #next = 1;
   #bytes = 0;
 
@@ -44,7 +50,11 @@ export class MemoryEventStore implements EventStore {
     const id = this.#next++;
     const text = JSON.stringify(message) ?? '{}';
     const bytes = Buffer.byteLength(text);
-    this.#events.set(id, { stream, text, bytes });
+    const stored: Stored = { id, stream, text, bytes, next: undefined };
+    const before = this.#newest.get(stream);
+    if (before !== undefined) before.next = stored;
+    this.#newest.set(stream, stored);
+    this.#events.set(id, stored);
     this.#bytes += bytes;
     const { maxBytes, maxEvents } = this.#options;
     for (const [oldest, event] of this.#events) {
@@ -52,6 +62,7 @@ export class MemoryEventStore implements EventStore {
       // The newest stays, however large: it may be an answer.
       if (oldest === id) break;
       this.#events.delete(oldest);
+      if (this.#newest.get(event.stream) === event) this.#newest.delete(event.stream);
       this.#bytes -= event.bytes;
     }
     return String(id);
@@ -61,14 +72,14 @@ export class MemoryEventStore implements EventStore {
     return this.#events.get(Number(eventId))?.stream;
   }
 
-  async replayEventsAfter(
-    lastEventId: string,
-    { send }: { readonly send: (eventId: string, message: unknown) => Promise<void> },
-  ): Promise<string> {
-    const stream = this.#events.get(Number(lastEventId))?.stream;
-    if (stream === undefined) throw new Error('that event is not here any more');
-    const missed = [...this.#events].filter(([id, each]) => id > Number(lastEventId) && each.stream === stream);
-    for (const [id, { text }] of missed) if (text !== '{}') await send(String(id), JSON.parse(text));
-    return stream;
+  async replayEventsAfter(lastEventId: string, to: ReplayReader): Promise<string> {
+    const last = this.#events.get(Number(lastEventId));
+    if (last === undefined) throw new Error('that event is not here any more');
+    // What is stored meanwhile is not what was missed.
+    const end = this.#next;
+    for (let event = last.next; event !== undefined && event.id < end; event = event.next) {
+      await handOver(to, String(event.id), event.text);
+    }
+    return last.stream;
   }
 }

@@ -3,14 +3,15 @@ import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../../../connecti
 import type { Clock } from '../../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
-import { within } from '../../../../core/time/within.js';
+import { inTurnOrNow } from '../../../../core/time/turns.js';
+import { type WaitBounds, within } from '../../../../core/time/within.js';
 import { NO_ROOM } from '../../holdAnswer.js';
 import type { JsonBody } from '../../respond.js';
 import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
 import { RETRY_MS, type SessionStream } from '../SessionStream.js';
 import type { EventStore } from './EventStore.js';
-import { OVER, replaying } from './replaying.js';
+import { EVENT_ID, OVER, replaying, replayTexts } from './replaying.js';
 
 export interface StoredStreamOptions {
   /** What the session knows it by. */
@@ -31,8 +32,6 @@ export interface StoredStreamOptions {
 export const STORE_TIMEOUT_MS = 5_000;
 /** Longest that it may take to hand over what a client missed, in ms. */
 const REPLAY_TIMEOUT_MS = 30_000;
-/** What an event's id may be: it stands on a line of its own. */
-export const EVENT_ID = /^[^\0\r\n]{1,1024}$/;
 /** What an event takes beside its frame until the store has it. */
 const STEP_BYTES = 1_024;
 
@@ -92,18 +91,17 @@ export class StoredStream implements SessionStream {
       if (response.destroyed) return;
       this.attach(response, headers);
       const stream = this.#stream;
-      const send = async (id: string, message: unknown): Promise<void> => {
+      const write = (id: string, text: string): void => {
         if (over()) throw OVER;
-        if (!EVENT_ID.test(id)) return;
-        const frame = new Frame(JSON.stringify(message));
+        const frame = new Frame(text);
         // It is in the store: a client that reads comes back for it.
         const { held } = this.#options.bounds;
         if (held.hasRoomFor(this.#options.owner, frame.length)) stream?.send(frame, id);
         else held.cuts.cut(response, 'no_room', NO_ROOM);
       };
       const { store, owner } = this.#options;
-      const replay = (): Promise<string> => store.replayEventsAfter(eventId, { send });
-      await replaying(owner, over, () => this.#asked('replay', replay, REPLAY_TIMEOUT_MS));
+      const replay = (): Promise<void> => replayTexts(store, eventId, this.#bounds('replay', REPLAY_TIMEOUT_MS), write);
+      await replaying(owner, over, () => this.#tried('replay', replay));
       if (over()) return;
       for (const frame of this.#unstored.splice(0)) {
         stream?.send(frame);
@@ -138,8 +136,10 @@ export class StoredStream implements SessionStream {
   /** What takes too long to read is not stored. */
   async #stored(frame: Frame): Promise<string | undefined> {
     if (frame.length > MAX_READ_BYTES) return undefined;
-    const { json } = frame;
-    return costsMore(json, MAX_ANSWER_COST) ? undefined : this.#store(JSON.parse(json));
+    return inTurnOrNow(async () => {
+      const { json } = frame;
+      return costsMore(json, MAX_ANSWER_COST) ? undefined : this.#store(JSON.parse(json));
+    });
   }
 
   send(json: JsonBody): void {
@@ -180,18 +180,26 @@ export class StoredStream implements SessionStream {
 
   async #store(message: unknown): Promise<string | undefined> {
     const { store, storedAs } = this.#options;
-    const id = await this.#asked('store an event', () => store.storeEvent(storedAs, message), STORE_TIMEOUT_MS);
+    const bounds = this.#bounds('store an event', STORE_TIMEOUT_MS);
+    const ask = async (): Promise<string> => store.storeEvent(storedAs, message);
+    const id = await this.#tried('store an event', () => within(ask(), bounds));
     return typeof id === 'string' && EVENT_ID.test(id) ? id : undefined;
   }
 
+  #bounds(what: string, timeoutMs: number): WaitBounds {
+    return {
+      clock: this.#options.clock,
+      timeoutMs,
+      late: () => new RequestTimeoutError('event store', what, timeoutMs),
+    };
+  }
+
   /** Never rejects. */
-  async #asked<T>(what: string, ask: () => Promise<T>, timeoutMs: number): Promise<T | undefined> {
-    const { clock, logger } = this.#options;
-    const late = (): Error => new RequestTimeoutError('event store', what, timeoutMs);
+  async #tried<T>(what: string, ask: () => Promise<T>): Promise<T | undefined> {
     try {
-      return await within(Promise.resolve(ask()), { clock, timeoutMs, late });
+      return await ask();
     } catch (error) {
-      if (error !== OVER) logger.warn({ error: messageOf(error) }, `the event store did not ${what}`);
+      if (error !== OVER) this.#options.logger.warn({ error: messageOf(error) }, `the event store did not ${what}`);
       return undefined;
     }
   }

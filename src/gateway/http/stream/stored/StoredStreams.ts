@@ -5,8 +5,8 @@ import { ownerOf } from '../../../session/origin.js';
 import { MAX_ENDED, type SessionStream, type SessionStreams } from '../SessionStream.js';
 import { callStreamId, OWN_STREAM, type StreamPlace, streamPlaceOf } from '../streamIds.js';
 import { followStream } from './followStream.js';
-import { OVER, replaying } from './replaying.js';
-import { EVENT_ID, STORE_TIMEOUT_MS, StoredStream, type StoredStreamOptions } from './StoredStream.js';
+import { OVER, replaying, replayTexts } from './replaying.js';
+import { STORE_TIMEOUT_MS, StoredStream, type StoredStreamOptions } from './StoredStream.js';
 
 export interface StoredStreamsOptions extends Omit<StoredStreamOptions, 'id' | 'storedAs'> {
   /** Begins the ids of all streams of the session, and of no other. */
@@ -91,17 +91,16 @@ export class StoredStreams implements SessionStreams {
     let last = eventId;
     const signal = AbortSignal.any([this.#closed.signal, replaced]);
     const over = (): boolean => response.destroyed || signal.aborted;
-    const replay = async (send: (id: string, message: unknown) => Promise<void>): Promise<void> => {
-      const sent = async (id: string, message: unknown): Promise<void> => {
+    const late = (): Error => new RequestTimeoutError('event store', 'replay', STORE_TIMEOUT_MS);
+    const waits = { clock, timeoutMs: STORE_TIMEOUT_MS, late };
+    const replay = async (write: (id: string, text: string) => void): Promise<void> => {
+      const written = (id: string, text: string): void => {
         if (over()) throw OVER;
-        if (!EVENT_ID.test(id)) return;
         last = id;
-        await send(id, message);
+        write(id, text);
       };
-      const late = (): Error => new RequestTimeoutError('event store', 'replay', STORE_TIMEOUT_MS);
-      const asked = async (): Promise<unknown> => store.replayEventsAfter(last, { send: sent });
       try {
-        await replaying(ownerOf(response), over, () => within(asked(), { clock, timeoutMs: STORE_TIMEOUT_MS, late }));
+        await replaying(ownerOf(response), over, () => replayTexts(store, last, waits, written));
       } catch (error) {
         if (error !== OVER) logger.warn({ error: messageOf(error) }, 'the event store did not replay');
       }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { membersOf } from '../../../../connection/channel/codec/members.js';
 import { type Clock, systemClock } from '../../../../core/clock.js';
 import { OutcomeUnknownError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
@@ -25,8 +26,8 @@ export interface Followed {
   readonly signal: AbortSignal;
   /** Whether the process that runs the call is there. */
   readonly isAlive: (replica: string) => Promise<boolean>;
-  /** Hands over what the store has more than last time. Never rejects. */
-  readonly replay: (send: (id: string, message: unknown) => Promise<void>) => Promise<void>;
+  /** Hands over what the store has more than last time, as JSON. Never rejects. */
+  readonly replay: (write: (id: string, text: string) => void) => Promise<void>;
 }
 
 /**
@@ -44,15 +45,15 @@ export async function followStream(followed: Followed): Promise<void> {
   let answered = false;
   let gone = false;
   for (let polls = 1; !ended.aborted; polls++) {
-    await replay(async (id, message) => {
-      const frame = new Frame(JSON.stringify(message));
+    await replay((id, text) => {
+      const frame = new Frame(text);
       // It is in the store: a client that reads comes back for it.
       if (!bounds.held.hasRoomFor(ownerOf(response), frame.length)) {
         response.destroy();
         return;
       }
       stream.send(frame, id);
-      answered ||= isAnswer(message);
+      answered ||= isAnswer(text);
     });
     if (answered || gone) break;
     gone = !(await isAlive(place.replica));
@@ -71,6 +72,6 @@ export function tellLost(stream: EventStream, { place, logger }: Pick<Followed, 
   stream.send(new Frame(`{"jsonrpc":"2.0","id":${place.callId},"error":${failureText(failureOf(error, logger))}}`));
 }
 
-function isAnswer(message: unknown): boolean {
-  return typeof message === 'object' && message !== null && ('result' in message || 'error' in message);
+function isAnswer(text: string): boolean {
+  return membersOf(text)?.some(({ key }) => key === 'result' || key === 'error') === true;
 }
