@@ -68,6 +68,34 @@ test.each([true, false])(
   },
 );
 
+test.each([true, false])(
+  'the answer of a mirror is not kept until that of a slow target comes (compared: %s)',
+  async (compare) => {
+    const { shadow } = hanging(compare);
+    const kept: WeakRef<object>[] = [];
+    const ended = new AbortController();
+    const one = async (): Promise<unknown> => {
+      const send = async (): Promise<unknown> => {
+        const answer = Buffer.from('{"content":[]}');
+        kept.push(new WeakRef(answer));
+        return answer;
+      };
+      const quick: Call = { ...call({}), send };
+      const slow = () => new Promise((resolve) => ended.signal.addEventListener('abort', resolve, { once: true }));
+      return shadow.request(quick, slow, () => 0);
+    };
+    const calls = [one(), one(), one()];
+    await expect
+      .poll(() => {
+        collectGarbage();
+        return kept.filter((each) => each.deref() !== undefined).length;
+      })
+      .toBe(0);
+    ended.abort();
+    await Promise.all(calls);
+  },
+);
+
 test('an answer that waits to be compared keeps nothing of its message but what is compared', async () => {
   const { shadow } = hanging();
   const answer = Buffer.from(`{"content":[{"type":"text","text":"short"}],"_meta":{"text":"${'x'.repeat(800_000)}"}}`);
