@@ -10,6 +10,7 @@ import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { RefusableCall, Refusals } from './Refusals.js';
 import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
+import { binds } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
 
 /** Copies under way at a time; more are skipped and counted. */
@@ -71,8 +72,10 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { targets, random } = this.#options;
     const { mirror, canary, config } = targets;
     if (mirror === undefined && canary === undefined) return run();
-    const tried = canary !== undefined && !mayAsk(call) && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
-    const answer = tried && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
+    // What a list of it said would be kept for others.
+    const tried = canary !== undefined && !mayAsk(call) && !call.method.endsWith('/list');
+    const chosen = tried && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
+    const answer = chosen && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
     this.#copy(call, mirror, config.mirror?.compare ?? true, answer);
     return answer;
@@ -91,8 +94,8 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     mainAfterMs: number,
   ): Promise<unknown> {
     this.#asked.asked++;
-    const { signal, caller } = call.options;
-    const { clock, sticky } = this.#options;
+    const { signal } = call.options;
+    const { clock } = this.#options;
     let main: Promise<Answer> | undefined;
     let unsent = false;
     const ask = (own: AbortSignal): Promise<Answer> => {
@@ -104,6 +107,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
       try {
         const result = await call.send(canary.server, quiet(call.options, own), 'canary');
         if (isToolError(result)) throw new Error('the canary answered with an error');
+        if (binds(call.method, call.params, result)) throw new Error('the canary alone could go on with its answer');
         return { result, by: 'canary' };
       } catch (error) {
         if (signal?.aborted === true) throw error;
@@ -116,8 +120,6 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     try {
       const answer = await hedge(attempt, { after: mainAfterMs, clock, ...(signal && { signal }) });
       by = answer.by;
-      // The next page of what it listed is there alone.
-      if (by === 'canary') sticky.answered(call.method, call.params, caller, answer.result, canary);
       return answer.result;
     } catch (error) {
       // That the targets never ran it does not say so of the canary.

@@ -215,6 +215,10 @@ function writtenOf(value: unknown): string | undefined {
   }
 }
 
+/** Whether a later call may name something of the answer, which means nothing to another target. */
+export const binds = (method: string, params: Params | undefined, result: unknown): boolean =>
+  tokensOf(method, params, result).length > 0;
+
 /** Most answers hold none: where they are bytes, they are looked through for the names before they are parsed. */
 function tokensOf(method: string, params: Params | undefined, result: unknown): Token[] {
   const list = method.endsWith('/list');

@@ -4,7 +4,7 @@ import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
 import type { CallTrace } from '../../src/pool/server/calls/trace.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { type Exchange, RawServer } from '../support/rawServer.js';
+import { type Exchange, RawServer, said } from '../support/rawServer.js';
 import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
 
 const SLOW = { who: { text: 'slow', serviceMs: 60_000 } };
@@ -122,17 +122,24 @@ test('answers are compared by what their text says, whatever the order of member
   }
 });
 
-test('the next page of a list that a canary answered comes from the canary', async () => {
+test('a canary says nothing that lasts: lists, and answers that it alone could go on with, are the targets’', async () => {
   const tools = Object.fromEntries(['a', 'b', 'c'].map((name) => [name, {}]));
-  const canary = await upstream('canary', { pageSize: 2, tools });
+  const binding = ({ message, json }: Exchange): void =>
+    json({ jsonrpc: '2.0', id: message.id, result: { ...said('canary'), requestState: 'of the canary' } });
   const main = await upstream('main', { pageSize: 2 });
+  const [lists, states] = await Promise.all([
+    upstream('canary', { pageSize: 2, tools }),
+    RawServer.listen({ tools: { who: binding } }),
+  ]);
   const of = pool();
-  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
-  const { nextCursor } = (await of.request('app', 'tools/list', {})) as { nextCursor: string };
-  const page = (await of.request('app', 'tools/list', { cursor: nextCursor })) as { tools: { name: string }[] };
-  expect(page.tools.map(({ name }) => name)).toEqual(['c']);
-  // It is sent there, and put to no choice.
-  expect(of.stats('app').spread?.canary).toMatchObject({ asked: 1, answered: 1 });
+  of.addServer(several([{ url: main.url }], { canary: { to: { url: lists.url }, ratio: 1 } }));
+  const first = (await of.request('app', 'tools/list', {})) as { tools: { name: string }[] };
+  expect(first.tools.map(({ name }) => name)).not.toContain('a');
+  expect(of.stats('app').spread?.canary).toMatchObject({ asked: 0 });
+  const other = pool();
+  other.addServer(several([{ url: main.url }], { canary: { to: { url: states.url }, ratio: 1 } }));
+  expect(await who(other, idempotent)).toBe('main');
+  expect(other.stats('app').spread?.canary).toMatchObject({ asked: 1, replaced: 1 });
 });
 
 const REFUSES = { seed: 1, rules: [{ method: 'tools/call', fault: 'status', status: 429, retryAfter: 50 }] } as const;
@@ -156,20 +163,6 @@ test.each(['mirror', 'canary'] as const)('a 429 of a %s pauses no one else, and 
   await clock.advance(10_000);
   expect(await call()).toBe('main');
   await expect.poll(refused).toBe(2);
-});
-
-test('a 429 of a canary to what only it can answer pauses no one else', async () => {
-  const plan = {
-    seed: 1,
-    rules: [{ method: 'tools/list', nth: 2, fault: 'status', status: 429, retryAfter: 50 }],
-  } as const;
-  const [main, canary] = await Promise.all([upstream('main'), upstream('canary', { plan, pageSize: 2 })]);
-  const limiter = closeAfter(new RateLimiter({ maxRequests: 100, windowMs: 1_000 }));
-  const of = pool({ limiter });
-  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
-  const { nextCursor } = (await of.request('app', 'tools/list', {})) as { nextCursor: string };
-  await expect(of.request('app', 'tools/list', { cursor: nextCursor })).rejects.toMatchObject({ source: 'upstream' });
-  expect(limiter.inspect()).toMatchObject({ pausedServers: 0 });
 });
 
 test('a copy takes no permit', async () => {
@@ -215,7 +208,7 @@ test.each(['mirror', 'canary'] as const)('what a %s tells and asks by itself is 
       era: 'legacy',
     }),
   );
-  await of.request('app', 'tools/list');
+  await of.request('app', 'tools/call', { name: 'echo', arguments: { text: 'x' } }, idempotent);
   await expect.poll(() => streams.length).toBe(1);
   streams[0]?.event({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
   streams[0]?.event({ jsonrpc: '2.0', id: 'q', method: 'roots/list' });
