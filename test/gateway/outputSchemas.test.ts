@@ -143,6 +143,43 @@ test('nor does any mixture of them', () => {
   expect(passed).toBeGreaterThan(RUNS / 10);
 });
 
+test('a pattern is one where Node says so, whatever properties stand in it, and all of a schema have 10,000 characters', () => {
+  const parts = [
+    '\\p{L}',
+    '\\P{Script=Greek}',
+    '\\p{Nope}',
+    '\\p',
+    '\\\\',
+    '[',
+    ']',
+    'a',
+    '-',
+    'z',
+    '{',
+    '}',
+    '(',
+    ')',
+    '+',
+  ];
+  const isPattern = (pattern: string): boolean => isValidatable({ type: 'object', pattern });
+  fc.assert(
+    fc.property(fc.array(fc.constantFrom(...parts), { maxLength: 8 }), (chosen) => {
+      const pattern = chosen.join('');
+      let right = true;
+      try {
+        new RegExp(pattern, 'u');
+      } catch {
+        right = false;
+      }
+      expect([pattern, isPattern(pattern)]).toEqual([pattern, right]);
+    }),
+    { numRuns: RUNS },
+  );
+  expect([isPattern('a'.repeat(10_000)), isPattern('a'.repeat(10_001))]).toEqual([true, false]);
+  const half = { pattern: 'a'.repeat(5_001) };
+  expect(isValidatable({ type: 'object', properties: { a: half, b: half } })).toBe(false);
+});
+
 test('a schema that would be a very large program, by references that each stand for much, is left out', () => {
   const many = (count: number, value: unknown) =>
     Object.fromEntries(Array.from({ length: count }, (_, at) => [`p${at}`, value]));
