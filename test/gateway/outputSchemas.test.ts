@@ -180,6 +180,21 @@ test('a pattern is one where Node says so, whatever properties stand in it, and 
   expect(isValidatable({ type: 'object', properties: { a: half, b: half } })).toBe(false);
 });
 
+test('references are looked up once each, and have 100,000 characters', () => {
+  const deep = (steps: number): string => `#/definitions/d${'/not'.repeat(steps)}`;
+  const withRefs = (count: number, steps: number): boolean => {
+    const properties = Array.from({ length: count }, (_, at) => [`p${at}`, { $ref: deep(at % steps) }]);
+    const d = Array.from({ length: steps }).reduce((not) => ({ not }), {});
+    return isValidatable({ type: 'object', definitions: { d }, properties: Object.fromEntries(properties) });
+  };
+  expect([withRefs(100, 100), withRefs(300, 1), withRefs(300, 300)]).toEqual([true, true, false]);
+});
+
+test('what stands under no keyword has 10,000 objects', () => {
+  const own = (count: number) => isValidatable({ type: 'object', examples: Array.from({ length: count }, () => ({})) });
+  expect([own(9_999), own(10_000)]).toEqual([true, false]);
+});
+
 test('a schema that would be a very large program, by references that each stand for much, is left out', () => {
   const many = (count: number, value: unknown) =>
     Object.fromEntries(Array.from({ length: count }, (_, at) => [`p${at}`, value]));

@@ -6,8 +6,12 @@ type Schema = Readonly<Record<string, unknown>>;
 interface Walk {
   /** What was found to be schemas, each with how many there are in it. */
   readonly sizes: Map<unknown, number>;
-  readonly refs: string[];
+  /** References, each with how often it stands there. */
+  readonly refs: Map<string, number>;
+  refChars: number;
   patternChars: number;
+  /** Objects and lists that stand under no keyword. */
+  others: number;
 }
 
 /** Whether that may stand under a keyword. */
@@ -72,16 +76,26 @@ const dependencies: Rule = (value, walk, own) => isObject(value) && all(textsOrS
 
 /** Within the schema. Beyond it stand the schemas of other tools, of other servers too, or nothing. */
 const LOCAL = /^#(?:\/[\w$.~-]+)*$/;
-const reference: Rule = (value, { refs }) =>
-  typeof value === 'string' && LOCAL.test(value) && refs.push(value) <= MAX_SCHEMAS;
+/** Of all references that are not the same: to look one up takes 50 ns for each. */
+const MAX_REF_CHARS = 100_000;
+const reference: Rule = (value, walk) => {
+  if (typeof value !== 'string') return false;
+  const count = walk.refs.get(value) ?? 0;
+  walk.refs.set(value, count + 1);
+  if (count === 0) walk.refChars += value.length;
+  return count > 0 || (walk.refChars <= MAX_REF_CHARS && LOCAL.test(value));
+};
 
 /** Clients keep schemas by these, those of all servers together. */
 const NAMES: readonly string[] = ['$id', '$anchor', '$dynamicAnchor'];
+const MAX_OTHERS = 10_000;
 /** Of a keyword that is none: clients look for names in it. */
 const unnamed: Rule = (value, walk, own) =>
   typeof value !== 'object' ||
   value === null ||
-  (!NAMES.some((key) => typeof (value as Schema)[key] === 'string') && all(unnamed, Object.values(value), walk, own));
+  (++walk.others <= MAX_OTHERS &&
+    !NAMES.some((key) => typeof (value as Schema)[key] === 'string') &&
+    all(unnamed, Object.values(value), walk, own));
 
 const table: readonly (readonly [Rule, readonly string[]])[] = [
   [
@@ -113,12 +127,12 @@ const RULES = new Map(table.flatMap(([rule, keys]) => keys.map((key) => [key, ru
  * make takes all with it. What names itself is none: clients would keep it for another server's of that name. One walk, which makes nothing.
  */
 export function isValidatable(value: unknown): boolean {
-  const walk: Walk = { sizes: new Map(), refs: [], patternChars: 0 };
+  const walk: Walk = { sizes: new Map(), refs: new Map(), refChars: 0, patternChars: 0, others: 0 };
   if (!schema(value, walk, {})) return false;
   let size = walk.sizes.size;
-  return walk.refs.every((ref) => {
+  return [...walk.refs].every(([ref, count]) => {
     const named = at(value, ref);
-    size += walk.sizes.get(named) ?? MAX_SCHEMAS;
+    size += count * (walk.sizes.get(named) ?? MAX_SCHEMAS);
     // One that stands for another may stand for itself.
     return size < MAX_SCHEMAS && !Object.hasOwn(named as Schema, '$ref');
   });
