@@ -48,7 +48,8 @@ test.each([
   const token = randomUUID();
   const message = await measure(`"${process.execPath}" "${fixture('hostile-target.mjs')}" '${wrong}' ${token}`);
   expect(message).toMatch(says);
-  if (!/^option tool/.test(message)) expect(message).toContain('hostile-target.mjs');
+  // Of a long command its beginning is told.
+  if (!/^option tool/.test(message)) expect(message).toContain(process.execPath.slice(0, 24));
   expect(commandLines().filter((line) => line.includes(token))).toEqual([]);
 });
 
