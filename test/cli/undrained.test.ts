@@ -1,7 +1,8 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import { transformWithOxc } from 'vite';
 import { afterEach, expect, test } from 'vitest';
 import { descendantsOf, isAlive } from '../support/processes.js';
 import { tempFolder } from '../support/tempFolder.js';
@@ -89,6 +90,25 @@ test.each(['socket', 'pipe'])(
     expect(pids.filter(isAlive)).toEqual([]);
   },
 );
+
+test('in a file that both stdout and stderr go to, lines stand one after the other, however they were written', async () => {
+  const source = resolve(import.meta.dirname, '../../src/cli/output/NonBlockingOutput.ts');
+  const { code } = await transformWithOxc(readFileSync(source, 'utf8'), source, { sourcemap: false });
+  const writes = `
+    const log = new NonBlockingOutput(2);
+    for (let n = 0; n < 3; n++) {
+      log.write('log ' + n + '\\n');
+      process.stderr.write('stderr ' + n + '\\n');
+      process.stdout.write('stdout ' + n + '\\n');
+    }`;
+  const file = join(tempFolder(), 'log');
+  // As a shell opens it for `>`: not to append.
+  const opened = openSync(file, 'w');
+  spawnSync(process.execPath, ['--input-type=module', '-e', code + writes], { stdio: ['ignore', opened, opened] });
+  closeSync(opened);
+  const written = [0, 1, 2].flatMap((n) => [`log ${n}`, `stderr ${n}`, `stdout ${n}`]);
+  expect(readFileSync(file, 'utf8').trimEnd().split('\n')).toEqual(written);
+});
 
 test('a third signal ends it at once, and no child that ignores signals outlives it', async () => {
   const deaf = `for (const s of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(s, () => {}); process.stdin.on('end', () => {}); setInterval(() => {}, 1000);`;

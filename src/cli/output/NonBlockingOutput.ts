@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, writeSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs';
 
 /** Bytes kept while they are not read; lines beyond are dropped and counted. */
 const MAX_KEPT_BYTES = 1_024 * 1_024;
@@ -7,7 +7,8 @@ const RETRY_MS = 100;
 /**
  * Lines to stdout or stderr that never stop the process. Node writes to pipes synchronously on Linux: one that is not drained
  * would hold up everything, signals included. The descriptor is opened anew without blocking (the shared one stays as it
- * is for others who have it); what a full pipe does not take is kept, up to 1 MiB, then dropped and counted.
+ * is for others who have it); what a full pipe does not take is kept, up to 1 MiB, then dropped and counted. A file takes
+ * all, and has one place to write at: there the shared one is used.
  */
 export class NonBlockingOutput {
   readonly #fd: number | undefined;
@@ -19,7 +20,7 @@ export class NonBlockingOutput {
 
   constructor(fd: 1 | 2) {
     this.#fallback = fd === 1 ? process.stdout : process.stderr;
-    this.#fd = openAnew(fd);
+    this.#fd = unblocked(fd);
   }
 
   /** Lines lost since the last line that said so. */
@@ -102,9 +103,13 @@ export class NonBlockingOutput {
   }
 }
 
-/** The same file, opened anew and without blocking; undefined where that cannot be (a socket, no /proc). */
-function openAnew(fd: number): number | undefined {
+/**
+ * The same pipe or terminal, opened anew and without blocking; a file as it is, since what others write to it would begin where they
+ * left off, over what was written here. Undefined where neither can be (a socket, no /proc).
+ */
+function unblocked(fd: number): number | undefined {
   try {
+    if (fstatSync(fd).isFile()) return fd;
     const own = openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_APPEND | constants.O_NONBLOCK);
     try {
       writeSync(own, '');
