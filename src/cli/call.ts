@@ -46,6 +46,8 @@ export async function call(server: string, tool: string, json: string, options: 
       throw startProblem(config.file, found, error);
     });
     const result = await pool.request(server, 'tools/call', params, {
+      // A server with a connection for each session gets one for us.
+      caller: { key: 'call' },
       signal: plan.signal,
       timeoutMs: options.timeoutMs,
       onProgress: ({ progress, total }) =>

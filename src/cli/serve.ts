@@ -251,8 +251,9 @@ function linesOf(
   const held = servers.map(({ name }) => name).filter((name) => pool.hasServer(name));
   return Promise.all(
     held.map(async (name) => {
-      const running = pool.state(name) === 'ready';
-      const tools = running
+      // A server with a connection for each session tells its tools in one alone.
+      const askable = pool.state(name) === 'ready' && pool.config(name)?.sharing !== 'bound';
+      const tools = askable
         ? await pool.listAll(name, 'tools', LISTING).then((list) => list.items.length, none)
         : undefined;
       const { state, pids, startedAt } = pool.stats(name);

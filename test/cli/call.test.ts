@@ -22,6 +22,14 @@ test('a tool is called and its text printed; the server is gone', async () => {
   expect(bearers()).toEqual([]);
 });
 
+test('a server with a connection for each session has one for the call', async () => {
+  const { env, bearers } = mark();
+  const file = configFile({ echo: { command: process.execPath, args: [ECHO], env, sharing: 'bound' } });
+  const end = await run('call', 'echo', 'echo', '{"text":"hi"}', '--config', file);
+  expect(end).toMatchObject({ code: 0, stdout: 'hi', stderr: '' });
+  expect(bearers()).toEqual([]);
+});
+
 test('the real servers of the example answer, as text and as JSON', async () => {
   const [sum, files, json] = await Promise.all([
     run('call', 'everything', 'get-sum', '{"a":2,"b":3}', '--config', EXAMPLE),

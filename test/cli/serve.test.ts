@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
+import type { StatusData } from '../../src/gateway/status/StatusData.js';
 import { Cli, configFile, MAIN, mark, run } from '../support/cli.js';
 import { commandHost } from '../support/commandHost.js';
 import { RawClient } from '../support/httpClient.js';
@@ -111,6 +112,20 @@ test('a bad server is one clear line, and the others still start', async () => {
   expect(program.events.filter(({ event }) => event === 'warning')).toMatchObject([
     { message: `${file}: server "good", field autoApprove: not used here (line 1)` },
   ]);
+});
+
+test('a server with a connection for each session is not called before there is one', async () => {
+  const { program, url } = await serving(
+    { own: { command: node, args: [ECHO], sharing: 'bound' } },
+    '--log-level',
+    'info',
+  );
+  const { servers } = await program.event('ready');
+  expect(servers).toMatchObject([{ name: 'own', state: 'ready' }]);
+  expect(servers).not.toMatchObject([{ tools: expect.anything() }]);
+  const { snapshot } = (await (await fetch(`${url}/status/data.json?history=none`)).json()) as StatusData;
+  expect(snapshot.servers).toMatchObject([{ name: 'own', calls: 0, errors: 0 }]);
+  expect(program.stderr).not.toContain('call.failed');
 });
 
 test('a server that is far away is served beside a program', async () => {

@@ -7,6 +7,7 @@ export interface ServerLine {
   readonly name: string;
   readonly state: string;
   readonly pid: number | undefined;
+  /** Undefined where they were not counted: it is not up, or tells them in sessions alone. */
   readonly tools: number | undefined;
   /** When it started, as ISO 8601. */
   readonly startedAt: string | undefined;
