@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { OptionError, RequestTimeoutError, RpcError, StartError } from '../../src/core/errors.js';
+import { messageOf, OptionError, RequestTimeoutError, RpcError, StartError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { FakePool } from '../support/FakePool.js';
@@ -215,7 +215,7 @@ test('a cancelled call is cancelled upstream and not answered; others of the ses
         'tools/call': (params, { signal }) =>
           new Promise((resolve) => {
             started.push(() => resolve({ name: params?.['name'] }));
-            signal?.addEventListener('abort', () => (aborted = params?.['name']));
+            signal?.addEventListener('abort', () => (aborted = [params?.['name'], messageOf(signal.reason)]));
           }),
       },
     },
@@ -225,10 +225,10 @@ test('a cancelled call is cancelled upstream and not answered; others of the ses
   const second = client.send({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name: 'second' } });
   await expect.poll(() => started.length).toBe(2);
   expect((await client.call('tools/call', { name: 'again' }, 1)).error).toMatchObject({ code: -32_600 });
-  const params = { requestId: 1 };
+  const params = { requestId: 1, reason: 'the user went home' };
   expect((await client.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params })).status).toBe(202);
   expect(await first).toMatchObject({ status: 200, messages: [] });
-  expect(aborted).toBe('first');
+  expect(aborted).toEqual(['first', 'the user went home']);
   for (const finish of started) finish();
   expect((await second).messages).toEqual([{ jsonrpc: '2.0', id: 2, result: { name: 'second' } }]);
 });

@@ -48,6 +48,29 @@ test.each([
   expect(await call({ requestState, inputResponses })).toMatchObject({ error: { code: -32602 } });
 });
 
+test('what changed on the connection of a modern client’s call is not told down the call', async () => {
+  const echo = ({ message, sse, event, res }: Exchange): void => {
+    sse();
+    event({ jsonrpc: '2.0', method: 'notifications/tools/list_changed' });
+    event({
+      jsonrpc: '2.0',
+      method: 'notifications/progress',
+      params: { progressToken: message.params._meta.progressToken, progress: 1 },
+    });
+    event({ jsonrpc: '2.0', id: message.id, result: said('done') });
+    res.end();
+  };
+  const upstream = await RawServer.listen({ tools: { echo } });
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  pool.addServer({ name: 's', transport: 'http', url: upstream.url, sharing: 'bound' });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const url = `${(await gateway.listen()).url}/servers/s/mcp`;
+  const params = { name: 'echo', _meta: { ...META_OF_ANYONE, progressToken: 'p' }, arguments: {} };
+  const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params });
+  const { messages } = await exchange(url, { headers: headersOf('tools/call', 'echo'), body });
+  expect(messages.map(({ method, id }) => method ?? id)).toEqual(['notifications/progress', 1]);
+});
+
 /** A call that was asked for input, whose server ends it when `end` is called. */
 async function asked(held: HeldBytes) {
   const calls = new ModernOverLegacy(new FakeClock(), held, () => undefined);

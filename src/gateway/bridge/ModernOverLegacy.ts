@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
+import { LIST_CHANGES } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
@@ -204,6 +205,8 @@ function relayed(flight: Flight, params: Params | undefined): CallOptions {
   return {
     ...(flight.current?.onProgress && { onProgress: (progress) => flight.current?.onProgress?.(progress) }),
     onNotification: (notice) => {
+      // They come on subscriptions alone (2026-07-28), and a connection for one call has new lists each time.
+      if (LIST_CHANGES.has(notice.method)) return;
       // Only a request that names a level is told anything of that kind (2026-07-28, logging).
       const tooLow = level < 0 || levelOf(notice.params?.['level']) < level;
       if (notice.method === 'notifications/message' && tooLow) return;

@@ -236,7 +236,7 @@ export class StreamableHttp {
       if (each.kind !== 'notification') continue;
       if (each.method === 'notifications/cancelled') {
         const id = cancelledKey(each);
-        if (id !== undefined && !session.cancel(id)) replicas?.cancelled(session, id);
+        if (id !== undefined && !session.cancel(id, each.params?.['reason'])) replicas?.cancelled(session, id);
       } else this.#options.onNotification(session, each.method, each.params);
     }
     const requests = messages.filter((each) => each.kind === 'request' || each.kind === 'invalid').length;

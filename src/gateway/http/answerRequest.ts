@@ -8,8 +8,8 @@ import { checkNames, idKey, idTextOf, progressTokenOf, type RequestMessage } fro
 import { failureOf, Refusal } from '../rpc/failure.js';
 import type { Send } from '../session/ClientRequests.js';
 import type { Reply } from '../session/Reply.js';
-import { CANCELLED, type Session } from '../session/Session.js';
-import type { SessionCall } from '../session/SessionCall.js';
+import type { Session } from '../session/Session.js';
+import { CancelledByClient, type SessionCall } from '../session/SessionCall.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
 import { arrayTurn } from './request/itsTurn.js';
 import { traceOf } from './traceOf.js';
@@ -73,7 +73,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     replicas?.asked(session, method, params);
   } catch (error) {
     trace?.failed(error);
-    if (error === CANCELLED) reply.giveUp();
+    if (error instanceof CancelledByClient) reply.giveUp();
     else {
       const { status, headers } = scopeStatus(error) ?? {};
       reply.failure(idText, failureOf(error, logger), status, headers);

@@ -27,7 +27,7 @@ import {
 } from './ClientRequests.js';
 import { originOf } from './origin.js';
 import type { Reply } from './Reply.js';
-import { SessionCall } from './SessionCall.js';
+import { CancelledByClient, SessionCall } from './SessionCall.js';
 import { SessionSubscriptions, type SubscriptionRoom } from './SessionSubscriptions.js';
 
 export interface SessionLimits extends ClientRequestsLimits {
@@ -64,9 +64,6 @@ export interface SessionClient {
 
 /** Clients of that version on know events without data. */
 const FIRST_PRIMED = '2025-11-25';
-
-/** Why a call ends that its own client cancelled: no one is left to answer. */
-export const CANCELLED = Object.freeze({ reason: 'cancelled by the client' });
 
 /** One client of one endpoint: what it has in flight, its stream, what it subscribed to. */
 export class Session implements Downstream {
@@ -177,10 +174,10 @@ export class Session implements Downstream {
     if (at >= 0) this.#inFlight.splice(at, 1);
   }
 
-  /** Cancels a request in flight, by its client if nothing else is said; false for one that is not. */
-  cancel(id: string | undefined, reason: unknown = CANCELLED): boolean {
+  /** Cancels a request in flight: by its client, with what that says of it, unless `why` is an error. False for one that is not. */
+  cancel(id: string | undefined, why?: unknown): boolean {
     const call = id === undefined ? undefined : this.#find(id);
-    call?.abort(reason);
+    call?.abort(why instanceof Error ? why : new CancelledByClient(why));
     return call !== undefined;
   }
 

@@ -1,5 +1,13 @@
+import { keptText } from '../../core/errors.js';
 import { Cancellation } from '../../core/wait/Cancellation.js';
 import type { Reply } from './Reply.js';
+
+/** Why a call ends that its own client cancelled: no one is left to answer. `why`: the client's own words, if any. */
+export class CancelledByClient extends Error {
+  constructor(why?: unknown) {
+    super(typeof why === 'string' && why !== '' ? keptText(why) : 'cancelled by the client');
+  }
+}
 
 /** A request of a session, from its coming to its answer. `id`: its key, by which its client may cancel it. */
 export class SessionCall extends Cancellation {

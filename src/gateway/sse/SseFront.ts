@@ -183,7 +183,8 @@ export class SseFront {
     if (message.kind === 'request') return this.#answer(client, message, request);
     if (session === undefined || message.kind === 'invalid') return;
     if (message.kind === 'response') session.answered(message.id, message);
-    else if (message.method === 'notifications/cancelled') session.cancel(cancelledKey(message));
+    else if (message.method === 'notifications/cancelled')
+      session.cancel(cancelledKey(message), message.params?.['reason']);
     else this.#options.onNotification(session, message.method, message.params);
   }
 
