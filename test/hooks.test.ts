@@ -44,6 +44,7 @@ const NOT_HOOKS: ReadonlySet<string> = new Set([
   ...['ToolStore', 'EraStore', 'Limiter', 'LimiterSource', 'PrometheusRegistry', 'TracedRequest'],
   // What it throws: test/gateway/resumption.test.ts.
   'EventStore',
+  'ReplayReader',
   // What it throws: test/gateway/replicas/replicas.test.ts.
   'ReplicaLink',
 ]);

@@ -4,7 +4,7 @@ export { addGateway, type GatewayStepsOptions } from './addGateway.js';
 export { Gateway } from './Gateway.js';
 export { GATEWAY_DEFAULTS, type GatewayOptions, type GatewayPool } from './GatewayOptions.js';
 export type { GatewayStats } from './GatewayStats.js';
-export type { EventStore } from './http/stream/stored/EventStore.js';
+export type { EventStore, ReplayReader } from './http/stream/stored/EventStore.js';
 export {
   MEMORY_EVENT_STORE_DEFAULTS,
   MemoryEventStore,

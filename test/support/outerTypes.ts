@@ -72,6 +72,7 @@ export const OUTER_TYPES: Readonly<Record<string, readonly string[]>> = {
     'RedisEventStoreOptions',
     'RedisReplicasOptions',
     'ReplicaLink',
+    'ReplayReader',
     'OpenCall',
     'Point',
     'ResourceMetadata',
