@@ -21,7 +21,7 @@ import type { MergedInfos } from './MergedInfos.js';
 import type { KnownServer } from './mergedInfo.js';
 import { Passage } from './passage/Passage.js';
 import { Tasks } from './passage/Tasks.js';
-import { Subscriptions } from './Subscriptions.js';
+import { Subscriptions, type Told } from './Subscriptions.js';
 
 export interface AggregateEndpointOptions extends ListsOptions {
   /** Whether three tools stand for the others. */
@@ -32,6 +32,7 @@ export interface AggregateEndpointOptions extends ListsOptions {
   readonly sessions: () => readonly Downstream[];
   /** Those of all endpoints, which a server's log messages may be for. */
   readonly allSessions: () => readonly Downstream[];
+  readonly told: Told;
 }
 
 /** Notifications that make a list stale, and what they say to clients of the aggregate. */

@@ -25,7 +25,16 @@ export interface SubscriptionsOptions {
   readonly outward: Outward;
   /** Whether the aggregate has the server now: a group may lose one. */
   readonly holds: (server: string) => boolean;
+  /** Has a session told of a server's notification by `tell`, through the gateway's middleware. */
+  readonly told: Told;
 }
+
+export type Told = (
+  session: Downstream,
+  server: string,
+  notice: ServerNotice,
+  tell: (notice: ServerNotice) => void,
+) => void;
 
 /** Who is to be told what: resources by their servers' subscriptions, lists as the aggregate has them. */
 export class Subscriptions {
@@ -57,7 +66,8 @@ export class Subscriptions {
   async open(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
     const given = params?.['uri'];
     const route = await this.locate(session, given);
-    const tell = ({ method, params: about }: ServerNotice): void => session.notify(method, about);
+    const notify = ({ method, params: about }: ServerNotice): void => session.notify(method, about);
+    const tell = (notice: ServerNotice): void => this.#options.told(session, route.server, notice, notify);
     const signal = signalOf(call.signal);
     const subscribe = (): Promise<Subscription> =>
       this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal);

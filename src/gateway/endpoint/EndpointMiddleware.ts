@@ -61,6 +61,25 @@ export class EndpointMiddleware {
       caller: session.caller,
       era: () => (server === undefined ? undefined : routes.eraOf(server, session)),
     });
+    /** Each URI that a client wants to be told of passes as a subscription to it does in the legacy era; one that is refused is not agreed on. */
+    const passed = async (client: Downstream, uris: readonly string[], signal: AbortSignal): Promise<string[]> => {
+      const method = 'resources/subscribe';
+      const asked = uris.map(async (uri) => {
+        const from = { path: routes.path, kind: 'request', from: 'client', method, idempotent: false } as const;
+        const origin: CallOrigin = { ...party(client, routes.serverOf(method, { uri })), ...from };
+        const parts = { chain, runs: this.#runs, logger: this.#logger };
+        let through = false;
+        const send = async (): Promise<object> => {
+          through = true;
+          return {};
+        };
+        await throughChain(parts, origin, { uri }, { signal }, send).catch(() => {
+          through = false;
+        });
+        return through ? [uri] : [];
+      });
+      return (await Promise.all(asked)).flat();
+    };
     return {
       scope: routes.scope,
       get moves() {
@@ -105,7 +124,12 @@ export class EndpointMiddleware {
         const inbound = new Inbound(chain, party(client, undefined), this.#logger);
         const { onNotification } = options;
         const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
-        const listening = await endpoint.listen(client, filter, { ...options, onNotification: tell });
+        const { resourceSubscriptions: uris } = filter;
+        const passing =
+          uris === undefined || chain.size === 0
+            ? filter
+            : { ...filter, resourceSubscriptions: await passed(client, uris, options.signal) };
+        const listening = await endpoint.listen(client, passing, { ...options, onNotification: tell });
         routes.began();
         void listening.ended.then(routes.ended, routes.ended);
         return listening;

@@ -16,11 +16,17 @@ export interface MadeEndpoints {
 /** All that stands behind the paths of a gateway for one principal. */
 export function makeEndpoints(
   options: Pick<GatewayOptions, 'pool' | 'cache'>,
-  { middleware, anyone, onEndpoint, ...from }: Omit<MadeFrom, 'shown'> & Omit<EndpointsOptions, 'pool' | 'group'>,
+  {
+    middleware,
+    anyone,
+    onEndpoint,
+    ...from
+  }: Omit<MadeFrom, 'shown' | 'told'> & Omit<EndpointsOptions, 'pool' | 'group'>,
 ): MadeEndpoints {
   const { callers, clock, sessionsOf, curation } = from;
   const { aggregate, group, all, parts } = makeAggregate(options, {
     ...from,
+    told: (...given) => middleware.told(...given),
     shown: (name): Endpoint | undefined => (name === undefined ? outer : endpoints.known(name)),
   });
   const { pool } = options;
