@@ -109,7 +109,8 @@ export class Gateway implements Closeable, AsyncDisposable {
       held,
       onDrop,
       onNotification: (session: Session, method: string, params: Params | undefined) => {
-        if (method === 'notifications/initialized') return;
+        // A request without an id would go past all that looks at requests, to servers that may run it.
+        if (method === 'notifications/initialized' || !method.startsWith('notifications/')) return;
         this.#tenants.ofSession(session)?.callers.notify(session, method, params);
       },
     };

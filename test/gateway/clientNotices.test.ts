@@ -8,6 +8,7 @@ import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { RawClient } from '../support/httpClient.js';
+import { RawServer } from '../support/rawServer.js';
 
 const changed = (text: string): object => ({
   jsonrpc: '2.0',
@@ -45,6 +46,29 @@ test('what a client tells a bound server that takes it slowly counts as held, an
   await expect.poll(() => held.length).toBe(1);
   held[0]?.();
 });
+
+test.each(['/servers/b/mcp', '/mcp'])(
+  'a request without an id reaches no server as a notification: %s',
+  async (path) => {
+    const upstream = await RawServer.listen();
+    const pool = closeAfter(new UnifiedPool({ ledger: false }));
+    pool.addServer({ name: 'b', transport: 'http', url: upstream.url, sharing: 'bound' });
+    const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+    const client = new RawClient((await gateway.listen()).url + path);
+    await client.initialize();
+    await client.call('tools/list');
+    for (const method of ['tools/call', 'resources/subscribe', 'x/y']) {
+      const params = { name: 'write', uri: 'x:1', arguments: {} };
+      expect((await client.send({ jsonrpc: '2.0', method, params })).status).toBe(202);
+    }
+    await client.send(changed('after'));
+    await expect.poll(() => upstream.of('notifications/roots/list_changed')).toHaveLength(1);
+    const others = upstream.seen
+      .map(({ message }) => message?.method)
+      .filter((method) => /call|subscribe|x.y/.test(method));
+    expect(others).toEqual([]);
+  },
+);
 
 test('one large notification is always taken while the gateway has room; a session’s small ones are bounded by number', async () => {
   const held = new HeldBytes(64 * 2 ** 20);
