@@ -7,7 +7,8 @@ import { Gateway } from '../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { RawClient } from '../support/httpClient.js';
+import { exchange, RawClient } from '../support/httpClient.js';
+import { headersOf, META_OF_ANYONE } from '../support/modernRequests.js';
 import { RawServer } from '../support/rawServer.js';
 
 const changed = (text: string): object => ({
@@ -69,6 +70,24 @@ test.each(['/servers/b/mcp', '/mcp'])(
     expect(others).toEqual([]);
   },
 );
+
+test.each(['/servers/s/mcp', '/mcp'])('a notification with an id reaches no server as a request: %s', async (path) => {
+  const upstream = await RawServer.listen();
+  const pool = closeAfter(new UnifiedPool({ ledger: false }));
+  pool.addServer({ name: 's', transport: 'http', url: upstream.url });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const url = (await gateway.listen()).url + path;
+  const client = new RawClient(url);
+  await client.initialize();
+  await client.call('tools/list');
+  const method = 'notifications/cancelled';
+  const refused = { error: { code: -32_601, message: expect.stringContaining('has no id') } };
+  expect(await client.call(method, { requestId: 1 })).toMatchObject(refused);
+  const modern = { jsonrpc: '2.0', id: 1, method, params: { requestId: 1, _meta: META_OF_ANYONE } };
+  const { messages } = await exchange(url, { headers: headersOf(method), body: JSON.stringify(modern) });
+  expect(messages).toMatchObject([{ error: { code: -32_601 } }]);
+  expect(upstream.of(method)).toEqual([]);
+});
 
 test('one large notification is always taken while the gateway has room; a session’s small ones are bounded by number', async () => {
   const held = new HeldBytes(64 * 2 ** 20);

@@ -212,6 +212,9 @@ const IN_META = byFolded(DECIDING_META);
  * @throws Refusal
  */
 export function checkNames(method: string, params: Params | undefined): void {
+  // A server that goes by the method alone would take its ids for those of other clients' calls.
+  if (method.startsWith('notifications/'))
+    throw new Refusal(RPC_CODES.methodNotFound, `${show(method)} is a notification, which has no id`);
   if (params === undefined || !OF_PROTOCOL.test(method)) return;
   checkMembers(params, PARAMS);
   const { _meta: meta, ref } = params;
