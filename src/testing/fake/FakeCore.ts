@@ -20,8 +20,6 @@ export class FakeCore {
   /** The recording it answers from. */
   readonly playback: Playback | undefined;
   readonly info: { readonly name: string; readonly version: string };
-  /** Calls that have asked their client, by their stamps: each goes on in the effect that it began when it comes again. */
-  readonly asking = new Map<string, string>();
   readonly #changes = new Emitter<{ readonly changed: string }>(() => undefined);
   /** What every client over HTTP shares. */
   readonly memory = new WireMemory();

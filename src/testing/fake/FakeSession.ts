@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Params } from '../../connection/protocol/messages.js';
-import { META_PROTOCOL_VERSION, META_SERVER_INFO } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { LEGACY_VERSIONS, MODERN_VERSIONS, modernMembers } from '../../connection/protocol/versions.js';
+import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
 import { messageOf, RpcError } from '../../core/errors.js';
 import { epochNow, stampOf } from '../faults/events.js';
 import { ACTING_METHODS } from '../faults/rule/FaultRule.js';
@@ -21,21 +20,14 @@ import {
 } from '../wire/messages.js';
 import type { WireCall } from '../wire/WireCall.js';
 import type { FakeCore } from './FakeCore.js';
-import { InputRounds } from './InputRounds.js';
 import { listPage } from './lists.js';
-import { Questions, type Send } from './Questions.js';
 import { runTool } from './runTool.js';
 
 /** What each client says in its own way: where a recording has nothing of it, it is answered as ever. */
 const NOT_RECORDED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping', 'logging/setLevel']);
 
-/** One call that runs. */
-interface Run {
-  readonly signal: AbortSignal;
-  readonly stamp: string | undefined;
-  /** It is answered with a question, and goes on when it comes again. */
-  asks: boolean;
-}
+/** Where a session's messages go; `about`: the request they belong to, where they do. */
+export type Send = (text: string, about: RpcId | undefined) => void;
 
 /** One client of a fake server, whatever carries its messages. */
 export class FakeSession {
@@ -43,13 +35,15 @@ export class FakeSession {
   readonly #core: FakeCore;
   readonly #send: Send;
   readonly #running = new Map<RpcId, AbortController>();
-  readonly #questions: Questions;
+  readonly #asked = new Map<RpcId, (reply: RpcMessage) => void>();
+  #asks = 0;
+  #era: 'legacy' | 'modern';
 
   constructor(core: FakeCore, id: string, send: Send) {
     this.#core = core;
     this.id = id;
     this.#send = send;
-    this.#questions = new Questions(send);
+    this.#era = core.settings.era === 'modern' ? 'modern' : 'legacy';
   }
 
   /** A message of the client's. `call` says what goes wrong with it. */
@@ -61,8 +55,10 @@ export class FakeSession {
         // Nested so deep that it cannot be looked at, for example.
         this.#send(failure(message.id, RPC_CODES.invalidParams, messageOf(error)), message.id);
       }
-    } else if (isAnswer(message)) this.#questions.answered(message);
-    else if (message.method === 'notifications/cancelled') this.cancel(message.params?.['requestId'] as RpcId);
+    } else if (isAnswer(message)) {
+      this.#asked.get(message.id)?.(message);
+      this.#asked.delete(message.id);
+    } else if (message.method === 'notifications/cancelled') this.cancel(message.params?.['requestId'] as RpcId);
   }
 
   /** The client has given that call up. */
@@ -78,16 +74,18 @@ export class FakeSession {
 
   close(): void {
     for (const id of [...this.#running.keys()]) this.cancel(id);
-    this.#questions.clear();
+    this.#asked.clear();
   }
 
   #request(request: RpcRequest, call: WireCall | undefined): void {
     const { id, method, params } = request;
     const { settings } = this.#core;
     if (this.#replays(request, call)) return;
-    const reply = (result: object): void => this.#send(answer(id, this.#shaped(request, result)), id);
+    const reply = (result: object): void => this.#send(answer(id, this.#shaped(result)), id);
     const refuse = (code: number, message: string, data?: unknown): void =>
       this.#send(failure(id, code, message, data), id);
+    const modern = (params?.['_meta'] as Params | undefined)?.['io.modelcontextprotocol/protocolVersion'] !== undefined;
+    if (modern && settings.era !== 'legacy') this.#era = 'modern';
     switch (method) {
       case 'initialize': {
         if (settings.era === 'modern') {
@@ -107,7 +105,7 @@ export class FakeSession {
           reply({
             supportedVersions: MODERN_VERSIONS,
             capabilities: this.#core.settings.capabilities,
-            _meta: { [META_SERVER_INFO]: this.#core.info },
+            serverInfo: this.#core.info,
           });
         return;
       case 'ping':
@@ -133,15 +131,9 @@ export class FakeSession {
     }
   }
 
-  #isModern({ method, params }: RpcRequest): boolean {
-    const { era } = this.#core.settings;
-    if (era !== 'both') return era === 'modern';
-    const version = (params?.['_meta'] as Params | undefined)?.[META_PROTOCOL_VERSION];
-    return version !== undefined || method === 'server/discover';
-  }
-
-  #shaped(request: RpcRequest, result: object): object {
-    return this.#isModern(request) ? { ...modernMembers(request.method), ...result } : result;
+  /** In the modern era every result says that it is one. */
+  #shaped(result: object): object {
+    return this.#era === 'modern' && !('resultType' in result) ? { resultType: 'complete', ...result } : result;
   }
 
   /** The subscription stays open until it is cancelled. */
@@ -168,12 +160,12 @@ export class FakeSession {
       this.#send(failure(id, RPC_CODES.internalError, `the replay diverged: ${what}`), id);
       return true;
     }
-    void this.#doing(request, call, async ({ signal, stamp }) => {
+    void this.#doing(request, call, async (signal, stamp) => {
       const answer = await playSteps(exchange, request, {
         stamp,
         signal,
         send: this.#send,
-        ask: (asked, given) => this.#questions.ask(id, asked, given, signal),
+        ask: (asked, given) => this.#ask(id, asked, given, signal),
         diverged: (what) => this.#core.diverged(what, stamp),
       });
       // What was never answered is not answered now either.
@@ -192,29 +184,24 @@ export class FakeSession {
       this.#send(failure(id, RPC_CODES.invalidParams, refusal), id);
       return;
     }
-    await this.#doing(request, call, async (run) => {
-      const rounds = this.#isModern(request) ? new InputRounds(this.#core.settings.name, params ?? {}) : undefined;
-      let result: object | undefined;
-      try {
-        result = await runTool(this.#core, method, params ?? {}, this.#contextOf(request, run, rounds));
-      } catch (error) {
-        if (rounds?.unanswered === undefined) throw error;
-      }
-      const asked = rounds?.unanswered;
-      run.asks = asked !== undefined;
-      return answer(id, this.#shaped(request, stamped(asked ?? (result as object), run.stamp)));
+    await this.#doing(request, call, async (signal, stamp) => {
+      const context = { signal, ...this.#contextOf(request, stamp, signal) };
+      const result = await runTool(this.#core, method, params ?? {}, context);
+      return answer(id, this.#shaped(stamped(result, stamp)));
     });
   }
 
   /** Never rejects. */
-  async #doing(request: RpcRequest, call: WireCall | undefined, work: (run: Run) => Promise<string>): Promise<void> {
+  async #doing(
+    request: RpcRequest,
+    call: WireCall | undefined,
+    work: (signal: AbortSignal, stamp: string | undefined) => Promise<string>,
+  ): Promise<void> {
     const { id, method, params } = request;
     const stamp = stampOf(params);
     const control = new AbortController();
     this.#running.set(id, control);
-    const begun = this.#begun(stamp, params);
-    const effect = begun ?? randomUUID();
-    const run: Run = { signal: control.signal, stamp, asks: false };
+    const effect = randomUUID();
     const tell = (phase: 'begin' | 'end' | 'cancelled'): void => {
       if (!ACTING_METHODS.has(method)) return;
       const name = params?.['name'];
@@ -231,51 +218,59 @@ export class FakeSession {
         phase,
       });
     };
-    if (begun === undefined) tell('begin');
+    tell('begin');
     // At once: the work may hear of it late, or never.
     control.signal.addEventListener('abort', () => tell('cancelled'), { once: true });
     let text: string;
     try {
       if (call?.injection?.fault === 'hang') await aborted(control.signal);
-      text = await work(run);
+      text = await work(control.signal, stamp);
     } catch (error) {
       text =
         error instanceof RpcError
           ? failure(id, error.rpcCode, error.message, stampedData(error.data, stamp))
-          : answer(id, this.#shaped(request, stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
+          : answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
     }
     if (control.signal.aborted) return;
     this.#running.delete(id);
-    if (run.asks && stamp !== undefined) this.#core.asking.set(stamp, effect);
-    else tell('end');
+    tell('end');
     this.#send(text, id);
   }
 
-  /** The effect that a call began before it asked its client, when it comes again with the reply. */
-  #begun(stamp: string | undefined, params: Params | undefined): string | undefined {
-    if (stamp === undefined || params?.['requestState'] === undefined) return undefined;
-    const effect = this.#core.asking.get(stamp);
-    this.#core.asking.delete(stamp);
-    return effect;
-  }
-
-  #contextOf({ id, params }: RpcRequest, { stamp, signal }: Run, rounds: InputRounds | undefined) {
+  #contextOf({ id, params }: RpcRequest, stamp: string | undefined, signal: AbortSignal) {
     const token = (params?.['_meta'] as Params | undefined)?.['progressToken'];
     const notify = (method: string, given: Params = {}): void => this.#send(notice(method, stamped(given, stamp)), id);
     return {
-      signal,
       notify,
       progress: (progress: number, total?: number): void => {
         if (token === undefined) return;
         notify('notifications/progress', { progressToken: token, progress, ...(total !== undefined && { total }) });
       },
       ask: async (method: string, given: Params = {}): Promise<unknown> => {
-        if (rounds !== undefined) return rounds.ask(method, stamped(given, stamp));
-        const { result, error } = await this.#questions.ask(id, method, stamped(given, stamp), signal);
+        const { result, error } = await this.#ask(id, method, stamped(given, stamp), signal);
         if (error === undefined || error === null) return result;
         throw new Error(`the client refused: ${JSON.stringify(error)}`);
       },
     };
+  }
+
+  /** Asks the client about a call of its own; resolves to its reply, and rejects when the call is cancelled first. */
+  #ask(about: RpcId, method: string, params: Params | undefined, signal: AbortSignal): Promise<RpcMessage> {
+    return new Promise((resolve, reject) => {
+      signal.throwIfAborted();
+      const id = `ask-${++this.#asks}`;
+      const given = (): void => {
+        this.#asked.delete(id);
+        reject(signal.reason);
+      };
+      // The question may be lost with the stream that a caller lets go of: nothing answers it then.
+      signal.addEventListener('abort', given, { once: true });
+      this.#asked.set(id, (reply) => {
+        signal.removeEventListener('abort', given);
+        resolve(reply);
+      });
+      this.#send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params && { params }) }), about);
+    });
   }
 }
 
