@@ -1,6 +1,6 @@
 import type { CallResult } from '../connection/calls/CallResult.js';
 import type { MiddlewareCall } from '../connection/calls/Middleware.js';
-import { isLeased } from '../connection/calls/MiddlewareChain.js';
+import { isForOne, isLeased } from '../connection/calls/MiddlewareChain.js';
 import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
 import { RpcError } from '../core/errors.js';
@@ -21,14 +21,9 @@ const TOOL = 'tools/call';
 export const isRead = ({ method, idempotent }: MiddlewareCall): boolean =>
   READS.has(method) || (method === TOOL && idempotent);
 
-/** Members of params that go on with what one client was asked, or ask for a task of its own. */
-const ONES_OWN = ['requestState', 'inputResponses', 'task'] as const;
-
 /** Whether what a call brings is for its caller alone, whatever it asks: it may neither be shared nor kept. */
 export const isOnesOwn = (call: MiddlewareCall): boolean =>
-  (!READS.has(call.method) && call.method !== TOOL) ||
-  isLeased(call) ||
-  ONES_OWN.some((name) => call.params?.[name] !== undefined);
+  (!READS.has(call.method) && call.method !== TOOL) || isLeased(call) || isForOne(call.params);
 
 /** What a result says of itself. */
 export interface Said {

@@ -5,7 +5,7 @@ import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
 import { AcquireTimeoutError, endOf, neverRan, ProtocolError, ServerStoppedError } from '../core/errors.js';
 import { type RefusableCall, Refusals } from './Refusals.js';
-import { endFailed, failureOf, mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
+import { aside, endFailed, failureOf, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import { Shadow } from './Shadow.js';
 import { SEVERAL, sessionKey } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
@@ -151,7 +151,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const untilMs = clock.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY);
     const acquireUntilMs = clock.now() + this.acquireMs(options);
     const walk: Walk = { tried: new Set(), untilMs, acquireUntilMs, told: undefined };
-    if (hedged !== undefined && call.repeatable && sharing === 'shared' && !mayAsk(call)) {
+    if (hedged !== undefined && call.repeatable && sharing === 'shared') {
       return this.#hedged(call, options, hedged.after, walk);
     }
     this.#budget.deposit();
@@ -172,14 +172,15 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   }
 
   #hedged(call: RoutedCall<S, O>, options: O, after: number | `p${number}`, walk: Walk): Promise<unknown> {
-    const { clock } = this.#options;
+    const { clock, server } = this.#options;
     let winner = 0;
     const attempt = async (signal: AbortSignal, number: number): Promise<unknown> => {
       if (number > 1) this.#hedges++;
       // What a server asks or tells while it runs is heard from the first alone.
-      const { onProgress: _, onNotification: __, onRequest: ___, ...quiet } = options;
-      const own = { ...(number === 1 ? options : this.#left(quiet as O, walk)), signal } as O;
+      const other = number === 1 ? undefined : aside(server, this.#left(options, walk), signal);
+      const own = other?.options ?? { ...options, signal };
       const result = await this.#walk(call, own, walk, () => winner !== 0 && winner !== number);
+      other?.taken(result);
       if (winner === 0) winner = number;
       if (winner === number && number > 1) this.#hedgesWon++;
       return result;

@@ -9,7 +9,7 @@ import { inTurnOrNow } from '../core/time/turns.js';
 import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { RefusableCall, Refusals } from './Refusals.js';
-import { mayAsk, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
+import { aside, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import { binds } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
 
@@ -73,7 +73,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { mirror, canary, config } = targets;
     if (mirror === undefined && canary === undefined) return run();
     // What a list of it said would be kept for others.
-    const tried = canary !== undefined && !mayAsk(call) && !call.method.endsWith('/list');
+    const tried = canary !== undefined && !call.method.endsWith('/list');
     const chosen = tried && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
     const answer = chosen && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
@@ -95,7 +95,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
   ): Promise<unknown> {
     this.#asked.asked++;
     const { signal } = call.options;
-    const { clock } = this.#options;
+    const { clock, server } = this.#options;
     let main: Promise<Answer> | undefined;
     let unsent = false;
     const ask = (own: AbortSignal): Promise<Answer> => {
@@ -105,7 +105,8 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const attempt = async (own: AbortSignal, number: number): Promise<Answer> => {
       if (number > 1) return ask(own);
       try {
-        const result = await call.send(canary.server, quiet(call.options, own), 'canary');
+        const { options, taken } = aside(server, call.options, own);
+        const result = taken(await call.send(canary.server, options, 'canary'));
         if (isToolError(result)) throw new Error('the canary answered with an error');
         if (binds(call.method, call.params, result)) throw new Error('the canary alone could go on with its answer');
         return { result, by: 'canary' };
@@ -124,7 +125,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     } catch (error) {
       // That the targets never ran it does not say so of the canary.
       if (unsent || !neverRan(error)) throw error;
-      throw new OutcomeUnknownError(this.#options.server, call.method, 'a canary may have run it', { cause: error });
+      throw new OutcomeUnknownError(server, call.method, 'a canary may have run it', { cause: error });
     } finally {
       this.#asked[by === 'canary' ? 'answered' : 'replaced']++;
     }
@@ -146,10 +147,12 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     this.#mirrored.sent++;
     // The caller's own signal ends the caller's call alone.
     const { clock, closing, server } = this.#options;
-    const options = quiet(call.options, closing);
+    const { options, taken } = aside(server, call.options, closing);
     const late = (): Error => new RequestTimeoutError(server, method, MIRROR_TIMEOUT_MS);
     const bounds = { clock, timeoutMs: MIRROR_TIMEOUT_MS, signal: closing, late };
-    const copied = withDeadline(bounds, (signal) => send(mirror.server, { ...options, signal }, 'mirror'));
+    const copied = withDeadline(bounds, async (signal) =>
+      taken(await send(mirror.server, { ...options, signal }, 'mirror')),
+    );
     const ended = (): void => this.#giveBack(bytes);
     void copied.then(ended, (error: unknown) => {
       this.#refusals.failed(mirror.id, refused, error);
@@ -200,12 +203,6 @@ const refusable = <S, O extends RoutedOptions>({ method, params, options }: Rout
 interface Answer {
   readonly result: unknown;
   readonly by: 'canary' | 'main';
-}
-
-/** The call without what its caller hears of it, and with another signal. */
-function quiet<O extends RoutedOptions>(options: O, signal: AbortSignal): O {
-  const { onProgress: _, onNotification: __, onRequest: ___, ...rest } = options;
-  return { ...rest, signal } as unknown as O;
 }
 
 /** What an answer says, to be compared; undefined for none. An error of the protocol is an answer. */

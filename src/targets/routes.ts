@@ -1,6 +1,7 @@
 import type { BalancerPick } from '../concurrent/balance/Balancer.js';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
-import type { CallOptions, Params } from '../connection/protocol/messages.js';
+import { methodNotFound } from '../connection/channel/ServerRequests.js';
+import type { CallOptions, Params, RequestHandler } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
 import {
   BackingOffError,
@@ -62,12 +63,29 @@ export interface RoutedCall<S, O extends RoutedOptions> {
   readonly onRetry: (error: unknown) => void;
 }
 
-/**
- * Whether a target's server may ask the call's client something: it can be asked by one target alone, so that another would be refused,
- * and answer so.
- */
-export const mayAsk = <S, O extends RoutedOptions>({ method, options }: RoutedCall<S, O>): boolean =>
-  options.onRequest !== undefined && !method.endsWith('/list') && method !== 'ping';
+/** An attempt beside the call's own, of which its client hears nothing. */
+export interface Aside<O> {
+  readonly options: O;
+  /** The result, unless its server asked the client before. */
+  readonly taken: (result: unknown) => unknown;
+}
+
+/** A client is asked by one target alone: another that asks is refused, and what it answers then is no answer. Nothing of the call is kept. */
+export function aside<O extends RoutedOptions>(server: string, options: O, signal: AbortSignal): Aside<O> {
+  const { onProgress: _, onNotification: __, onRequest, ...quiet } = options;
+  let asked = false;
+  const refuse: RequestHandler = async ({ method }) => {
+    asked = true;
+    throw methodNotFound(server, method);
+  };
+  return {
+    options: { ...quiet, signal, ...(onRequest && { onRequest: refuse }) } as unknown as O,
+    taken: (result) => {
+      if (asked) throw new Error('its server asked the client, whom another one may ask');
+      return result;
+    },
+  };
+}
 
 /**
  * Whether a failed call may go to another target. `unreached`: nothing of it came to a server, whatever the session. `unsent`: it

@@ -211,3 +211,10 @@ async function passed(
   if (typeof given === 'object' && given !== null) return CallResult.of(given);
   throw new OptionError('middleware', given, 'a result: what next() gave, or an object');
 }
+
+/** Members of params that go on with what one client was asked, or ask for a task of its own. */
+const ONES_OWN = ['requestState', 'inputResponses', 'task'] as const;
+
+/** Whether a call is for its caller alone: what it brings is another thing each time, or is asked for once. */
+export const isForOne = (params: Params | undefined): boolean =>
+  params !== undefined && ONES_OWN.some((name) => params[name] !== undefined);

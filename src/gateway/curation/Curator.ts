@@ -1,11 +1,11 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { passes } from '../../core/text/matches.js';
 import type { Curation, ToolGroup, ToolRules } from '../../registry/config/curation/Curation.js';
 import { exposedName, prefixIn, prefixOf, SEPARATOR } from '../aggregate/lists/exposedNames.js';
 import { foldedName } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { passes } from './matches.js';
 import { argumentsOf } from './searchedCall.js';
 
 interface Named {

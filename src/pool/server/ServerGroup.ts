@@ -156,7 +156,7 @@ export class ServerGroup {
         params,
         // It may go to several targets, and what comes back is looked at.
         options: options.onLarge === undefined ? options : { ...options, onLarge: undefined },
-        repeatable: mayRepeat(method, params, options),
+        repeatable: mayRepeat(method, params, options, this.config),
         send: ({ calls }, own, as) =>
           calls.request(method, params, this.#group.optionsOf(own), as === undefined ? attempt : shadowed(as, attempt)),
         onRetry: (error) => trace?.retried(error),

@@ -86,6 +86,12 @@ export interface ServerSettings {
    * @defaultValue the pool's `requestTimeoutMs`
    */
   readonly timeouts?: { readonly default?: number; readonly byTool?: Readonly<Record<string, number>> };
+  /**
+   * Tools that may run more than once for one call, by the server's own names, `*` for any text: of a `shared` server, their calls are
+   * sent again where they may have run, hedged and mirrored. What a tool says of itself is not trusted.
+   * @defaultValue none
+   */
+  readonly repeatable?: readonly string[];
 }
 
 /** Where calls to one of several targets go, beside how it is reached. */

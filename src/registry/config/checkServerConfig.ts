@@ -52,6 +52,7 @@ const SETTINGS: Names<ServerSettings> = {
   startTimeoutMs: true,
   idleTimeoutMs: true,
   timeouts: true,
+  repeatable: true,
 };
 const STDIO: Names<StdioTarget> = {
   transport: true,

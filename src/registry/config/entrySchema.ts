@@ -38,6 +38,9 @@ export const settingsSchema = z.object({
       { error: 'expected an object' },
     )
     .optional(),
+  repeatable: z
+    .array(text.min(1, 'expected the name of a tool, got an empty string'), { error: 'expected an array of strings' })
+    .optional(),
 });
 
 export const TYPES = ['stdio', 'http', 'streamable-http', 'streamableHttp', 'sse'] as const;

@@ -1,6 +1,6 @@
 import { ForbiddenError, OptionError, show } from '../../../core/errors.js';
 import { checkNames, type Names } from '../../../core/options.js';
-import { matches, passes } from '../../curation/matches.js';
+import { matches, passes } from '../../../core/text/matches.js';
 
 /** What a scope opens. `*` stands for any text. */
 export interface ScopeRule {

@@ -110,7 +110,7 @@ export class ServerCalls {
           if (shadow !== true) pauseAfter(error, limiter);
           told = endOf(told, error);
           const shared = own.sharing === 'shared' && resends?.() !== false;
-          const again = sendAgain(error, sends, shared, mayRepeat(method, params, options));
+          const again = sendAgain(error, sends, shared, mayRepeat(method, params, options, config));
           if (!again || !this.#admission.open || cancellation?.aborted === true) throw error;
           trace?.retried(error);
         } finally {

@@ -1,5 +1,6 @@
 import type { Limiter, LimiterAcquireOptions } from '../../../concurrent/limiter/Limiter.js';
 import { shareOf } from '../../../concurrent/Shares.js';
+import { isForOne } from '../../../connection/calls/MiddlewareChain.js';
 import { refusedBySession } from '../../../connection/http/refusedBySession.js';
 import type { Params } from '../../../connection/protocol/messages.js';
 import type { Clock } from '../../../core/clock.js';
@@ -12,8 +13,10 @@ import {
   RequestTimeoutError,
 } from '../../../core/errors.js';
 import { checkMs } from '../../../core/options.js';
+import { matches } from '../../../core/text/matches.js';
 import { type WaitBounds, within } from '../../../core/time/within.js';
 import { AbortHub } from '../../../core/wait/AbortHub.js';
+import type { ServerSettings } from '../../../registry/config/ServerConfig.js';
 import type { Caller, RequestOptions } from '../../McpPool.js';
 import type { Traced } from './trace.js';
 
@@ -32,10 +35,18 @@ export const MAX_SENDS = 3;
 
 const LISTS = new Set(['tools/list', 'prompts/list', 'resources/list', 'resources/templates/list']);
 
-/** Whether a call may be repeated though it may have run: it changes nothing, or its caller says so. */
-export function mayRepeat(method: string, params: Params | undefined, options: RequestOptions): boolean {
-  if (options.idempotent === true || method === 'ping' || method === 'server/discover') return true;
-  return LISTS.has(method) && params?.['cursor'] === undefined;
+/** Whether a call may be repeated though it may have run: it changes nothing, or its caller or the server's config says so. */
+export function mayRepeat(
+  method: string,
+  params: Params | undefined,
+  { idempotent }: Pick<RequestOptions, 'idempotent'>,
+  { repeatable }: Pick<ServerSettings, 'repeatable'>,
+): boolean {
+  if (idempotent === true || method === 'ping' || method === 'server/discover') return true;
+  if (method !== 'tools/call') return LISTS.has(method) && params?.['cursor'] === undefined;
+  if (repeatable === undefined || isForOne(params)) return false;
+  const tool = params?.['name'];
+  return typeof tool === 'string' && repeatable.some((pattern) => matches(pattern, tool));
 }
 
 /**

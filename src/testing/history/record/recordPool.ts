@@ -1,20 +1,12 @@
 import type { Listener } from '../../../core/events.js';
 import type { Caller, ConnectionLease, McpPool, PoolEvents, RequestOptions } from '../../../pool/McpPool.js';
+import { mayRepeat } from '../../../pool/server/calls/callPolicy.js';
 import { stampOf } from '../../faults/events.js';
 import { aliveInGroups } from '../../procfs.js';
 import type { History } from '../History.js';
 import type { InvokeEvent } from '../HistoryEvent.js';
 import { CallRecorder, type Values } from './Recorder.js';
 import type { RecordSettings } from './recordOptions.js';
-
-const SAFE: ReadonlySet<string> = new Set([
-  'ping',
-  'server/discover',
-  'tools/list',
-  'prompts/list',
-  'resources/list',
-  'resources/templates/list',
-]);
 
 const TYPED: ReadonlySet<string | symbol> = new Set(['callTool', 'readResource', 'getPrompt', 'complete']);
 
@@ -69,7 +61,7 @@ class PoolRecorder {
   ): Promise<unknown> {
     const { stamp, withinMs, expect } = this.#options;
     const tool = method === 'tools/call' ? params?.['name'] : undefined;
-    const idempotent = options.idempotent === true || (SAFE.has(method) && params?.['cursor'] === undefined);
+    const idempotent = mayRepeat(method, params, options, this.#pool.config(server) ?? {});
     const invoke: Omit<InvokeEvent, 'type' | 'call' | 'atMs'> = {
       ...this.#of(options.caller),
       server,
