@@ -26,6 +26,7 @@ import { trackSockets } from './mount/trackSockets.js';
 import { PoolRelay } from './PoolRelay.js';
 import { joinReplicas } from './replicas/joinReplicas.js';
 import type { Params } from './rpc/envelope.js';
+import { isNotification } from './rpc/methods.js';
 import type { Session } from './session/Session.js';
 import type { SessionTable } from './session/SessionTable.js';
 import { startSweeps } from './session/startSweeps.js';
@@ -109,8 +110,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       held,
       onDrop,
       onNotification: (session: Session, method: string, params: Params | undefined) => {
-        // A request without an id would go past all that looks at requests, to servers that may run it.
-        if (method === 'notifications/initialized' || !method.startsWith('notifications/')) return;
+        if (method === 'notifications/initialized' || !isNotification(method)) return;
         this.#tenants.ofSession(session)?.callers.notify(session, method, params);
       },
     };

@@ -82,6 +82,11 @@ export class Inbox {
       requests.cancel(params?.['requestId'], params?.['reason']);
       return;
     }
+    if (!method.startsWith('notifications/')) {
+      // What is asked without an id no client can answer: past all that looks at questions it would be told as if it were news.
+      this.#dropped(undefined, method, stream, 'it is a request without an id');
+      return;
+    }
     const notice: ServerNotice = params === undefined ? { method } : { method, params };
     // A changed list concerns all who use the connection, on whatever call's stream it is told.
     const own = LIST_CHANGES.has(method) ? undefined : stream;

@@ -52,7 +52,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     call = session.begin(idKey(message), reply);
     if (method === 'ping') return answer({});
     if (method === 'initialize') throw new Refusal(RPC_CODES.invalidRequest, 'initialize comes alone, and once');
-    checkNames(method, params);
+    checkNames(method, params, 'legacy');
     const progressToken = progressTokenOf(params, paramsText);
     if (arrayOf !== undefined) {
       await arrayTurn(arrayOf);

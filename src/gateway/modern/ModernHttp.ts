@@ -29,15 +29,6 @@ import { Listens } from './Listens.js';
 import type { ModernClients } from './ModernClients.js';
 import { paramProblem } from './ParamChecks.js';
 
-/** Methods of the legacy era that the modern one does without. */
-const REMOVED: ReadonlySet<string> = new Set([
-  'initialize',
-  'ping',
-  'logging/setLevel',
-  'resources/subscribe',
-  'resources/unsubscribe',
-]);
-
 /** Why a call ends whose client closed the response: in this era that cancels it. */
 const DISCONNECTED = Object.freeze({ reason: 'the client closed the response' });
 
@@ -111,10 +102,6 @@ export class ModernHttp {
         const checked = checkRequest(request.headers, incoming);
         const idText = idTextOf(incoming);
         if (isUnfit(checked)) return refuse(idText, checked.status, checked.failure);
-        if (REMOVED.has(checked.method)) {
-          const failure = { code: RPC_CODES.methodNotFound, message: `method not found: ${checked.method}` };
-          return refuse(idText, 404, failure);
-        }
         if (checked.method === 'subscriptions/listen') return this.#listens.open(endpoint, checked, response);
         return this.#call(endpoint, checked, request, response);
       }
@@ -175,7 +162,7 @@ export class ModernHttp {
       };
     });
     try {
-      checkNames(method, params);
+      checkNames(method, params, 'modern');
       const progressToken = progressTokenOf(params, paramsText);
       const call: CallOptions = {
         signal: gone,

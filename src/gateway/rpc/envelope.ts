@@ -11,8 +11,10 @@ import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { show } from '../../core/errors.js';
 import { keyText } from '../../core/text/ownText.js';
+import type { Era } from '../../registry/config/ServerConfig.js';
 import { Refusal } from './failure.js';
 import { MAX_LABEL_LENGTH } from './limits.js';
+import { checkMethod } from './methods.js';
 
 /** Newest first. Clients of 2024-11-05 are answered in their version, as the SDK's servers do, also over Streamable HTTP. */
 export const PROTOCOL_VERSIONS: readonly string[] = ['2025-11-25', '2025-06-18', '2025-03-26', '2024-11-05'];
@@ -211,10 +213,8 @@ const IN_META = byFolded(DECIDING_META);
  * What is decided here by a name, its server may read under the same name in other letters: such a member goes to none.
  * @throws Refusal
  */
-export function checkNames(method: string, params: Params | undefined): void {
-  // A server that goes by the method alone would take its ids for those of other clients' calls.
-  if (method.startsWith('notifications/'))
-    throw new Refusal(RPC_CODES.methodNotFound, `${show(method)} is a notification, which has no id`);
+export function checkNames(method: string, params: Params | undefined, era: Era): void {
+  checkMethod(method, era);
   if (params === undefined || !OF_PROTOCOL.test(method)) return;
   checkMembers(params, PARAMS);
   const { _meta: meta, ref } = params;

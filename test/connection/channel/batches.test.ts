@@ -140,3 +140,16 @@ test('so it is when they come as events of one stream', async () => {
   send(`data: ${ZEROS}\n\n`.repeat(ARRAYS - 1));
   expect(await most).toBeLessThanOrEqual(MOST);
 });
+
+test.each(TRANSPORTS)('what a server asks without an id is told as no notification: %s', async (transport) => {
+  const asked = ['elicitation/create', 'sampling/createMessage', 'roots/list', 'x/y'];
+  const text = written([...asked.map((method) => ({ jsonrpc: '2.0', method, params: {} })), ...notices(1), own]);
+  const connection = await answering(transport, text);
+  const told: ServerNotice[] = [];
+  connection.onNotification((notice) => told.push(notice));
+  const mine: ServerNotice[] = [];
+  const onNotification = (notice: ServerNotice) => void mine.push(notice);
+  await connection.request('tools/call', { name: 'x', arguments: {} }, { onNotification });
+  expect([...told, ...mine]).toEqual([{ method: 'notifications/x0' }]);
+  expect(connection.counters.garbage).toBe(asked.length);
+});
