@@ -188,7 +188,7 @@ export interface McpPool extends AsyncDisposable, Closeable {
     kind: K,
     options?: ListBounds & { readonly caller?: Caller; readonly signal?: AbortSignal },
   ): Promise<CompleteList<ListItems[K]>>;
-  /** Takes no slot; taken up again after a reconnect. */
+  /** Takes no slot; taken up again after a reconnect. URIs that middleware refuses are left out; where nothing else was asked for, it rejects. */
   subscribe(
     name: string,
     filter: SubscriptionFilter,

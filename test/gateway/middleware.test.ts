@@ -3,11 +3,13 @@ import type { CallChanges, MiddlewareCall } from '../../src/connection/calls/Mid
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import { Inbound } from '../../src/connection/calls/throughChain.js';
 import { keepText, textOf } from '../../src/connection/channel/codec/exactText.js';
+import { OptionError } from '../../src/core/errors.js';
 import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { approve } from '../../src/middleware/ready/approve.js';
 import { cache } from '../../src/middleware/ready/cache.js';
 import { coalesce } from '../../src/middleware/ready/coalesce.js';
+import { Pins } from '../../src/middleware/ready/Pins.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -236,6 +238,7 @@ test('coalesce keeps the paths of a gateway apart; a cache stands around pools a
   });
   gateway.use(coalesce());
   expect(() => gateway.use(cache())).toThrow('cache stands around a pool');
+  expect(() => gateway.use(new Pins().middleware)).toThrow(OptionError);
   const inner = cache({ ttlMs: () => 60_000 });
   gateway.use((call, next) => inner(call, next));
   gateway.use(async (call, next) => {

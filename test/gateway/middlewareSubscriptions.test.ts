@@ -7,7 +7,7 @@ import { headersOf, META_OF_ANYONE } from '../support/modernRequests.js';
 
 /** What clients subscribe to passes the middleware of a gateway, in both eras and on all paths. */
 
-const URIS = ['x://open', 'x://closed', 'x://quiet'];
+const URIS = ['x://open', 'x://closed', 'x://quiet', 'x://other'];
 
 async function served() {
   const capabilities = { resources: { subscribe: true } };
@@ -24,11 +24,11 @@ async function served() {
         ? next({ params: changed })
         : next();
     }
-    if (call.method === 'resources/subscribe') asked.push(call.uri);
+    if (call.method === 'resources/subscribe') asked.push([call.uri, call.caller?.origin]);
     if (call.uri === 'x://closed') throw new Error('not this one');
     // It answers by itself: nothing goes on.
     if (call.uri === 'x://quiet') return {};
-    return next();
+    return call.uri === 'x://other' ? next({ params: { uri: 'x://open' } }) : next();
   });
   return { pool, asked, url: (await gateway.listen()).url };
 }
@@ -52,7 +52,7 @@ test.each(['/servers/a/mcp', '/mcp'])(
       method: 'notifications/subscriptions/acknowledged',
       params: { notifications: { resourceSubscriptions: ['x://open'] } },
     });
-    expect(asked).toEqual(URIS);
+    expect(asked).toEqual(URIS.map((uri) => [uri, '127.0.0.1']));
     expect(pool.subscriptions.map(({ uri }) => uri)).toEqual(['x://open']);
   },
 );

@@ -111,3 +111,26 @@ test('redact looks through what errors of ours quote of a server: message, field
   const plain = status(404, 'nothing to hide');
   expect(await hidden(plain)).toBe(plain);
 });
+
+test('redact looks through _meta, but for what the protocol goes by in it', async () => {
+  const kept = {
+    progressToken: 'secret-1',
+    traceparent: 'secret-1',
+    tracestate: 'secret-1',
+    'io.modelcontextprotocol/related-task': { taskId: 'secret-1' },
+    'io.modelcontextprotocol/subscriptionId': 'secret-1',
+  };
+  const given = { plain: 1, baggage: 'k=secret-1', 'x/y': { deep: ['secret-2'] } };
+  const told = { plain: 1, baggage: 'k=X', 'x/y': { deep: ['X'] } };
+  const { call } = through(redact({ patterns: ['secret-\\d+'], replacement: 'X', results: false }), (params) => ({
+    params,
+  }));
+  const value = async (params: Record<string, unknown>): Promise<unknown> => (await call('any', params)).value;
+  expect(await value({ text: 'a secret-1', _meta: { ...given, ...kept } })).toEqual({
+    params: { text: 'a X', _meta: { ...told, ...kept } },
+  });
+  expect(await value({ _meta: given })).toEqual({ params: { _meta: told } });
+  expect(await value({ _meta: 'secret-1' })).toEqual({ params: { _meta: 'X' } });
+  const clean = { text: 'none', _meta: kept };
+  expect(((await value(clean)) as { params: unknown }).params).toBe(clean);
+});

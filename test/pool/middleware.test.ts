@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
-import { OptionError } from '../../src/core/errors.js';
+import { ForbiddenError, OptionError } from '../../src/core/errors.js';
 import { everything } from '../support/everything.js';
 import { MEMORY, memoryPool } from '../support/memoryPool.js';
 import { fixture } from '../support/servers.js';
@@ -212,4 +212,34 @@ test('large notifications that wait for slow middleware are bounded in bytes', a
   const heard: number[] = [];
   await call('add', { onProgress: ({ progress }) => heard.push(progress) });
   expect(heard).toEqual([1, 2]);
+});
+
+test('what is subscribed to passes URI by URI: one that is refused, or another by then, is not asked for', async () => {
+  const pool = stdioPool();
+  pool.addServer({ name: 's', transport: 'stdio', command: process.execPath, args: [fixture('uri-counter.mjs')] });
+  const seen: unknown[] = [];
+  const used = pool.use(async (call, next) => {
+    if (call.method !== 'resources/subscribe') return next();
+    seen.push([call.kind, call.from, call.server, call.uri, call.caller?.principal]);
+    if (call.uri === 'u:closed') throw new ForbiddenError('s', { why: 'not this one' });
+    if (call.uri === 'u:quiet') return {};
+    return call.uri === 'u:other' ? next({ params: { uri: 'u:open' } }) : next();
+  });
+  const options = { onNotification: () => undefined, caller: { principal: 'p' } };
+  const subscribed = async (): Promise<unknown> => {
+    const params = { name: 'count', arguments: {} };
+    const { content } = await pool.request('s', 'tools/call', params, { caller: options.caller });
+    return JSON.parse((content as { text: string }[])[0]?.text ?? '').subscribed;
+  };
+  const uris = ['u:closed', 'u:open', 'u:quiet', 'u:other'];
+  const some = await pool.subscribe('s', { resourceUris: uris }, options);
+  expect(some.filter.resourceUris).toEqual(['u:open']);
+  expect(seen).toEqual(uris.map((uri) => ['request', 'client', 's', uri, 'p']));
+  for (const uri of ['u:closed', 'u:quiet', 'u:other']) {
+    await expect(pool.subscribe('s', { resourceUris: [uri] }, options)).rejects.toBeInstanceOf(ForbiddenError);
+  }
+  expect(await subscribed()).toEqual(['u:open']);
+  used[Symbol.dispose]();
+  await pool.subscribe('s', { resourceUris: ['u:closed'] }, options);
+  expect(await subscribed()).toEqual(['u:open', 'u:closed']);
 });

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import { ForbiddenError } from '../../core/errors.js';
 import { limitedLogger } from '../../core/limitedLogger.js';
 import type { Logger } from '../../core/logger.js';
 import type {
@@ -14,7 +15,7 @@ import { CallResult } from './CallResult.js';
 import { ChainRuns } from './ChainRuns.js';
 import type { Middleware } from './Middleware.js';
 import { type CallOrigin, MiddlewareChain } from './MiddlewareChain.js';
-import { Inbound, throughChain } from './throughChain.js';
+import { Inbound, throughAsSubscriptions, throughChain } from './throughChain.js';
 
 /** Options of a pool's call, as far as they matter here. */
 type PoolCallOptions = Omit<CallOptions, 'caller'> & {
@@ -116,6 +117,22 @@ export class PoolMiddleware {
         return CallResult.NONE;
       }),
     );
+  }
+
+  /** What of a filter goes on: URIs that middleware refuses are left out. @throws what the first was refused by, where nothing is left */
+  async subscribing<F extends { readonly resourceUris?: readonly string[] }>(
+    server: string,
+    filter: F,
+    { caller, signal }: Pick<PoolCallOptions, 'caller' | 'signal'>,
+  ): Promise<F> {
+    const { resourceUris, ...lists } = filter;
+    if (this.empty || !Array.isArray(resourceUris) || resourceUris.length === 0) return filter;
+    const party = this.#party(server, caller);
+    const parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
+    const { uris, why } = await throughAsSubscriptions(parts, resourceUris, () => party, signal);
+    if (uris.length === 0 && !Object.values(lists).includes(true))
+      throw why ?? new ForbiddenError(server, { why: 'middleware let none of its URIs through as they are' });
+    return { ...filter, resourceUris: uris };
   }
 
   /** A listener for what a subscription or a lease brings. */

@@ -52,6 +52,33 @@ export function throughChain<O extends ChainedOptions>(
   });
 }
 
+/**
+ * Each URI of a subscription passes as a `resources/subscribe`, whichever way it is made. Those are left out that are refused, answered on the
+ * way, or gone on with as other ones: what passed would not be what is subscribed to. `why`: of the first that was refused.
+ */
+export async function throughAsSubscriptions(
+  parts: ChainParts,
+  uris: readonly string[],
+  originOf: (uri: string) => Pick<CallOrigin, 'server' | 'caller' | 'era' | 'path'>,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly uris: string[]; readonly why: unknown }> {
+  let why: unknown;
+  const passing = uris.map(async (uri) => {
+    const fixed = { kind: 'request', from: 'client', method: 'resources/subscribe', idempotent: false } as const;
+    let through = false;
+    const end = async (own: Params | undefined): Promise<object> => {
+      through = own?.['uri'] === uri;
+      return {};
+    };
+    await throughChain(parts, { ...originOf(uri), ...fixed }, { uri }, signal ? { signal } : {}, end).catch((error) => {
+      through = false;
+      why ??= error;
+    });
+    return through ? [uri] : [];
+  });
+  return { uris: (await Promise.all(passing)).flat(), why };
+}
+
 async function passed<O extends ChainedOptions>(
   chain: MiddlewareChain,
   origin: CallOrigin,

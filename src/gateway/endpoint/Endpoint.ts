@@ -75,6 +75,8 @@ export interface Downstream {
 }
 
 export interface ListenOptions {
+  /** Where its client connected from. */
+  readonly address?: string | undefined;
   readonly signal: AbortSignal;
   readonly onNotification: (notice: ServerNotice) => void;
 }

@@ -2,7 +2,12 @@ import { ChainRuns } from '../../connection/calls/ChainRuns.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { type CallOrigin, MiddlewareChain } from '../../connection/calls/MiddlewareChain.js';
 import { whyPoolsAlone } from '../../connection/calls/poolsAlone.js';
-import { type ChainedParty, Inbound, throughChain } from '../../connection/calls/throughChain.js';
+import {
+  type ChainedParty,
+  Inbound,
+  throughAsSubscriptions,
+  throughChain,
+} from '../../connection/calls/throughChain.js';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
@@ -10,7 +15,7 @@ import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import { calledTool } from '../curation/searchedCall.js';
-import type { Listening } from '../modern/Listening.js';
+import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { countedCaller } from '../session/callers/countedCaller.js';
 import type { BareEndpoint, CallOptions, Downstream, Endpoint, ListenOptions } from './Endpoint.js';
@@ -61,24 +66,20 @@ export class EndpointMiddleware {
       caller: session.caller,
       era: () => (server === undefined ? undefined : routes.eraOf(server, session)),
     });
-    /** Each URI that a client wants to be told of passes as a subscription to it does in the legacy era; one that is refused is not agreed on. */
-    const passed = async (client: Downstream, uris: readonly string[], signal: AbortSignal): Promise<string[]> => {
-      const method = 'resources/subscribe';
-      const asked = uris.map(async (uri) => {
-        const from = { path: routes.path, kind: 'request', from: 'client', method, idempotent: false } as const;
-        const origin: CallOrigin = { ...party(client, routes.serverOf(method, { uri })), ...from };
-        const parts = { chain, runs: this.#runs, logger: this.#logger };
-        let through = false;
-        const send = async (): Promise<object> => {
-          through = true;
-          return {};
-        };
-        await throughChain(parts, origin, { uri }, { signal }, send).catch(() => {
-          through = false;
-        });
-        return through ? [uri] : [];
-      });
-      return (await Promise.all(asked)).flat();
+    const parts = { chain, runs: this.#runs, logger: this.#logger };
+    /** Of a client's own message. */
+    const asking = (client: Downstream, address: string | undefined, server: string | undefined) => ({
+      ...party(client, server),
+      caller: countedCaller(client.caller, client.origin ?? address),
+      path: routes.path,
+    });
+    /** What a client wants to be told of, without the URIs that are refused: those are not agreed on. */
+    const passing = async (client: Downstream, filter: ListenFilter, { signal, address }: ListenOptions) => {
+      const { resourceSubscriptions: wanted } = filter;
+      if (wanted === undefined || chain.size === 0) return filter;
+      const originOf = (uri: string) => asking(client, address, routes.serverOf('resources/subscribe', { uri }));
+      const { uris } = await throughAsSubscriptions(parts, wanted, originOf, signal);
+      return { ...filter, resourceSubscriptions: uris };
     };
     return {
       scope: routes.scope,
@@ -94,9 +95,7 @@ export class EndpointMiddleware {
           const asked = { params, paramsText: call.paramsText };
           const inner = routes.searching() ? calledTool(method, asked) : asked;
           const origin: CallOrigin = {
-            ...party(session, routes.serverOf(method, inner.params)),
-            caller: countedCaller(session.caller, session.origin ?? call.address),
-            path: routes.path,
+            ...asking(session, call.address, routes.serverOf(method, inner.params)),
             kind: 'request',
             from: 'client',
             method,
@@ -107,13 +106,7 @@ export class EndpointMiddleware {
           // Middleware may look at its signal, and give another.
           const { signal, ...rest } = whole({ ...call, paramsText: inner.paramsText });
           const given = signal === undefined ? rest : { ...rest, signal: signalOf(signal) };
-          const result = await throughChain(
-            { chain, runs: this.#runs, logger: this.#logger },
-            origin,
-            inner.params,
-            given,
-            send,
-          );
+          const result = await throughChain(parts, origin, inner.params, given, send);
           // What was not looked at goes on as it came.
           return result.raw;
         } finally {
@@ -124,12 +117,8 @@ export class EndpointMiddleware {
         const inbound = new Inbound(chain, party(client, undefined), this.#logger);
         const { onNotification } = options;
         const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
-        const { resourceSubscriptions: uris } = filter;
-        const passing =
-          uris === undefined || chain.size === 0
-            ? filter
-            : { ...filter, resourceSubscriptions: await passed(client, uris, options.signal) };
-        const listening = await endpoint.listen(client, passing, { ...options, onNotification: tell });
+        const own = await passing(client, filter, options);
+        const listening = await endpoint.listen(client, own, { ...options, onNotification: tell });
         routes.began();
         void listening.ended.then(routes.ended, routes.ended);
         return listening;

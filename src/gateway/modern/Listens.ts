@@ -78,8 +78,9 @@ export class Listens {
     const { bounds, maxOpen, room, admission, logger, onDrop } = this.#options;
     const { idText } = wanted;
     const gone = sharedAbort();
+    const address = response.req.socket?.remoteAddress;
     const place: Place = {
-      origin: originOf(endpoint, response.req.socket?.remoteAddress),
+      origin: originOf(endpoint, address),
       end: (reason) => {
         place.stream?.end();
         // A client that reads nothing keeps its response from closing.
@@ -105,7 +106,7 @@ export class Listens {
     if (endpoint.anyone.caller !== undefined) admission?.follow(response, endpoint.anyone.caller);
     try {
       const client = endpoint.anyone ?? this.#options.clients.anyone;
-      const options = { signal: gone.signal, onNotification: telling.tell };
+      const options = { signal: gone.signal, onNotification: telling.tell, address };
       const begin = () => endpoint.listen(client, wanted.filter, options);
       const many = urisOf(wanted).length > FEW_URIS;
       const listening = await (many ? this.#inTurn(place.origin, gone.signal, begin) : begin());

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { Shares, shareOf } from '../../concurrent/Shares.js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
+import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
 import { repeatsName } from '../../connection/channel/codec/members.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
@@ -47,6 +48,9 @@ const MAX_WAITING_BYTES = 64 * 1_024 * 1_024;
 /** A tool of a longer name is left out: names are kept as long as the pins. */
 const MAX_NAME_LENGTH = 1_024;
 
+/** Why it stands around pools alone. */
+const GATEWAY = 'a list of all tools is of no one server there, so that nothing would be pinned. Use it on the pool';
+
 type Tool = Readonly<Record<string, unknown>>;
 
 /**
@@ -82,8 +86,8 @@ export class Pins {
     return [...this.#held.values()].flatMap((tools) => [...tools.values()]);
   }
 
-  /** For `use`, on a pool, or on a gateway for its `/servers/:name/mcp`. */
-  readonly middleware: Middleware = async (call, next) => {
+  /** For `use`, on a pool. */
+  readonly middleware: Middleware = forPoolsAlone(async (call, next) => {
     const { server } = call;
     if (server === undefined || call.from === 'server') return next();
     const held = call.tool === undefined ? undefined : this.#held.get(server)?.get(call.tool);
@@ -95,7 +99,7 @@ export class Pins {
     }
     const result = await next();
     return call.method === 'tools/list' ? this.#checked(server, result, shareOf(call.caller) ?? '') : result;
-  };
+  }, GATEWAY);
 
   /** Takes the definition that is offered now for the right one, from the next list on. False when the tool is not held back. */
   async accept(server: string, tool: string): Promise<boolean> {

@@ -31,8 +31,10 @@ export const REDACT_DEFAULTS = Object.freeze({
   when: (): boolean => true,
 });
 
-/** The member of params that is the protocol's own: never redacted, since progress would go elsewhere. */
 const META = '_meta';
+/** What the protocol goes by in it: never redacted, since progress would go elsewhere. */
+const OF_PROTOCOL =
+  /^(?:progressToken|traceparent|tracestate|io\.modelcontextprotocol\/(?:protocolVersion|clientInfo|clientCapabilities|logLevel|related-task|subscriptionId))$/;
 
 /**
  * Replaces what matches in every string of params, results and errors, names of members excepted. All else stays as it came, to the digit; a
@@ -158,10 +160,14 @@ function compiled(pattern: string): RE2JS {
 }
 
 async function cleanedParams(params: Readonly<Record<string, unknown>>, clean: Clean): Promise<object> {
-  const { [META]: meta, ...rest } = params;
-  const own = (await cleaned(rest, clean)) as Record<string, unknown>;
-  if (own === rest) return params;
-  return Object.hasOwn(params, META) ? { ...own, [META]: meta } : own;
+  const meta = params[META];
+  const members = typeof meta === 'object' && meta !== null ? Object.entries(meta) : [];
+  const kept = members.filter(([name]) => OF_PROTOCOL.test(name));
+  const others = members.filter(([name]) => !OF_PROTOCOL.test(name));
+  const given = kept.length === 0 ? params : { ...params, [META]: Object.fromEntries(others) };
+  const own = (await cleaned(given, clean)) as Record<string, unknown>;
+  if (own === given) return params;
+  return kept.length === 0 ? own : { ...own, [META]: { ...(own[META] as object), ...Object.fromEntries(kept) } };
 }
 
 /** The value, or one like it where a string in it has changed. */

@@ -234,8 +234,9 @@ export abstract class ServerPool implements McpPool {
     this.#scope.assertOpen();
     checkNames('subscribe.filter', filter, FILTER_NAMES);
     checkOptions('subscribe', options);
+    const server = this.#server(name);
     const onNotification = this.#middleware.listener(name, options.caller, options.onNotification);
-    return this.#server(name).subscribe(filter, { ...options, onNotification });
+    return server.subscribe(await this.#middleware.subscribing(name, filter, options), { ...options, onNotification });
   }
 
   async lease(name: string, options: Parameters<McpPool['lease']>[1] = {}): Promise<ConnectionLease> {
