@@ -59,7 +59,13 @@ export function failedAt(
   return new SignInError(name, `${issuer}: ${code}${show(said).slice(1, -1)}`);
 }
 
-/** A text without secrets, as they are or as they went out: encoded for a form, or in base64 (`Authorization: Basic`). */
+/** So much of what an authorization server says of a failure is looked at; what is shown is shorter. */
+const LOOKED_AT = 2_048;
+
+/**
+ * The beginning of a text without secrets, as they are or as they went out: encoded for a form, or in base64 (`Authorization: Basic`).
+ * Where the text is longer, nothing is left that may be the beginning of a secret.
+ */
 function withoutSecrets(text: string, secrets: readonly (string | undefined)[]): string {
   const given = secrets.filter((each) => each !== undefined && each !== '') as string[];
   const forms = given.flatMap((each) => [
@@ -67,14 +73,17 @@ function withoutSecrets(text: string, secrets: readonly (string | undefined)[]):
     encodeURIComponent(each),
     new URLSearchParams([['', each]]).toString().slice(1),
   ]);
-  let said = text;
+  const sought = forms.flatMap((each) => [Buffer.from(each), Buffer.from(each, 'latin1')]);
+  let said = text.slice(0, LOOKED_AT);
   for (const each of forms) said = said.replaceAll(each, '***');
-  return said.replace(/[\w+/-]{4,}={0,2}/g, (run) => {
+  said = said.replace(/[\w+/-]{4,}={0,2}/g, (run) => {
     // What stands before it may be characters of base64, too.
     const decoded = [0, 1, 2, 3].map((skipped) => Buffer.from(run.slice(skipped), 'base64'));
-    const found = forms.some((each) =>
-      decoded.some((bytes) => bytes.includes(each) || bytes.includes(each, 0, 'latin1')),
-    );
+    const found = sought.some((each) => decoded.some((bytes) => each.length <= bytes.length && bytes.includes(each)));
     return found ? '***' : run;
   });
+  if (text.length <= LOOKED_AT) return said;
+  // In base64 a secret is longer by a third.
+  const cut = 2 * forms.reduce((longest, { length }) => Math.max(longest, length), 4);
+  return said.length > cut ? said.slice(0, -cut) : `an error of ${text.length} characters`;
 }

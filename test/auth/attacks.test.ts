@@ -139,6 +139,24 @@ test.each([
   expect(await failure(it.begin())).toMatchObject({ code: 'ERR_SIGN_IN', message: expect.stringMatching(why) });
 });
 
+test.each([
+  ['scopes_supported', '1'],
+  ['response_types_supported', '{}'],
+])('metadata with very many values are refused before they are checked (%s)', async (name, value) => {
+  const many = Array(60_000).fill(JSON.parse(value));
+  const error = (await failure((await world({ metadata: { [name]: many } })).begin())) as Error;
+  expect(error).toMatchObject({ code: 'ERR_SIGN_IN', message: expect.stringContaining('more than 4000 values') });
+});
+
+test('what a sign-in failed by is as long as a person reads, whatever is told of it', async () => {
+  const authorization_servers = Array.from({ length: 3_000 }, (_, i) => `https://issuer-${i}.example`);
+  const it = await world({}, (url) => ({ resource: url, authorization_servers }));
+  const config: UrlServerConfig = { ...it.config, auth: { type: 'oauth', issuer: 'https://trusted.example' } };
+  const error = (await failure(it.oauth.begin(config, { redirectUrl: REDIRECT }))) as Error;
+  expect(error).toMatchObject({ code: 'ERR_SIGN_IN', message: expect.stringContaining('issuer-0.example') });
+  expect(error.message.length).toBeLessThan(1_200);
+});
+
 test('a server that names another authorization server than the config trusts gets neither code nor secret', async () => {
   const evil = await AuthorizationServer.listen();
   const { oauth, config, authority } = await world({}, (resource) => ({

@@ -34,6 +34,25 @@ test('what an authorization server repeats of a secret is blotted out, however i
   expect(failed('no secret at all', undefined)).toContain('no secret at all');
 });
 
+test('of a long error its beginning is looked at, and no beginning of a secret is told', () => {
+  const long = 'aaaa '.repeat(50_000);
+  const secret = `${'ab'.repeat(10_000)}+`;
+  expect(failed(long, secret)).toMatch(/an error of 250000 characters/);
+  expect(failed(`no: ${secret}`, secret)).not.toContain('abab');
+  for (const secrets of ['s3cr3t-value', 'x'.repeat(700)]) {
+    for (const said of [secrets, Buffer.from(`client:${secrets}`).toString('base64')]) {
+      // Wherever the text is cut, also where everything before it is made short.
+      for (const at of [0, 1, 5, said.length - 1]) {
+        const before = `${secrets} `.repeat(400).slice(0, 2_048 - at - 1);
+        const message = failed(`${before} ${said}`, secrets);
+        expect(message).not.toContain(secrets.slice(0, 4));
+        expect(message).not.toContain(said.slice(0, 6));
+      }
+    }
+  }
+  expect(failed(`page ${'<br> '.repeat(1_000)}`, 's3cr3t-value')).toContain('page <br>');
+});
+
 test.each([1e306, -1e306, 1e12, Number.MAX_VALUE])(
   'a token that is said to last %d seconds has an end that is a date',
   (expires_in) => {

@@ -24,12 +24,16 @@ export interface GuardedFetchOptions {
   readonly onStatus?: (status: number) => void;
 }
 
+/** Most commas in a body: metadata and tokens have some hundred. Each value may be an error of its own to those who check what they read. */
+const MAX_COMMAS = 4_000;
+const COMMA = 0x2c;
+
 const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
 /**
  * `fetch` for URLs that a server names, which may be meant for machines that it cannot reach itself: https, or plain http to where `reach`
  * allows it; to addresses that `reach` allows, each checked where the socket is opened, so that no second look-up can bring another; no
- * redirects, no proxies, no cookies; bounded in time and size. Every request has its socket for itself, and ends it.
+ * redirects, no proxies, no cookies; bounded in time, size and number of values. Every request has its socket for itself, and ends it.
  */
 export function guardedFetch(options: GuardedFetchOptions): FetchLike {
   const { reach, timeoutMs, maxBytes, signal, onStatus } = options;
@@ -107,5 +111,9 @@ async function bodyOf(body: IncomingMessage, maxBytes: number, url: URL): Promis
     if (bytes > maxBytes) throw tooLong(url, maxBytes);
     chunks.push(chunk);
   }
-  return new Uint8Array(Buffer.concat(chunks));
+  const whole = new Uint8Array(Buffer.concat(chunks));
+  let commas = 0;
+  for (let at = whole.indexOf(COMMA); at !== -1; at = whole.indexOf(COMMA, at + 1)) commas++;
+  if (commas > MAX_COMMAS) throw new GuardError(`${url.origin} answers with more than ${MAX_COMMAS} values`);
+  return whole;
 }

@@ -65,11 +65,18 @@ export class UnauthorizedError extends PoolkitError {
   }
 }
 
-/** Signing in to a server, or renewing what a sign-in gave, went wrong on the way: nothing was sent to the server itself. */
+/** Longest part of a `SignInError` that may be words of others. */
+const MAX_WHY = 1_024;
+
+/**
+ * Signing in to a server, or renewing what a sign-in gave, went wrong on the way: nothing was sent to the server itself.
+ * What it says is 1,024 characters long at most.
+ */
 export class SignInError extends PoolkitError {
   readonly server: string;
   constructor(server: string, why: string, cause?: unknown) {
-    super('ERR_SIGN_IN', `signing in to server ${show(server)}: ${why}`, cause);
+    const said = why.length > MAX_WHY ? `${why.slice(0, MAX_WHY - 3)}...` : why;
+    super('ERR_SIGN_IN', `signing in to server ${show(server)}: ${said}`, cause);
     this.server = server;
   }
 }
