@@ -7,6 +7,21 @@ export const LEGACY_VERSIONS = Object.freeze(['2025-11-25', '2025-06-18', '2025-
 /** The modern era's versions, newest first. */
 export const MODERN_VERSIONS = Object.freeze(['2026-07-28']);
 
+/** Results that a client may keep, so that a modern one says for how long (2026-07-28, caching). */
+const CACHEABLE: ReadonlySet<string> = new Set([
+  'tools/list',
+  'prompts/list',
+  'resources/list',
+  'resources/templates/list',
+  'resources/read',
+  'server/discover',
+]);
+const COMPLETE = Object.freeze({ resultType: 'complete' });
+const NOT_KEPT = Object.freeze({ ...COMPLETE, ttlMs: 0, cacheScope: 'private' });
+
+/** What the modern era has each result of a method say: that it is complete, and not to be kept where it could be. */
+export const modernMembers = (method: string): object => (CACHEABLE.has(method) ? NOT_KEPT : COMPLETE);
+
 /** Of an error's words, so much is searched for versions. */
 const MAX_WORDS = 2_000;
 

@@ -1,16 +1,7 @@
 import { META_SERVER_INFO } from '../../connection/protocol/metaKeys.js';
+import { modernMembers } from '../../connection/protocol/versions.js';
 import { type MemberEdit, MemberRewriter } from '../rpc/rewriting/MemberRewriter.js';
 import { rewritten } from '../rpc/rewriting/rewritten.js';
-
-/** Results that a client may keep, so that a modern one says for how long (2026-07-28, caching). */
-const CACHEABLE: ReadonlySet<string> = new Set([
-  'tools/list',
-  'prompts/list',
-  'resources/list',
-  'resources/templates/list',
-  'resources/read',
-  'server/discover',
-]);
 
 /** What a modern result says beyond what a legacy client knows. */
 const MODERN_ONLY = { resultType: null, ttlMs: null, cacheScope: null } as const;
@@ -20,9 +11,7 @@ const MODERN_ONLY = { resultType: null, ttlMs: null, cacheScope: null } as const
  * by itself is not of the modern era, and must not pass for ours, nor stand beside it.
  */
 export function modernResult(method: string, result: unknown): unknown {
-  const added = CACHEABLE.has(method)
-    ? { resultType: 'complete', ttlMs: 0, cacheScope: 'private' }
-    : { resultType: 'complete' };
+  const added = modernMembers(method);
   if (!(result instanceof Uint8Array)) return { ...(result as object), ...added };
   return rewritten(result, new MemberRewriter(MODERN_ONLY, JSON.stringify(added).slice(1, -1)));
 }

@@ -16,7 +16,7 @@ export interface FakeToolContext {
   progress(progress: number, total?: number): void;
   /** Sends a notification about this call. */
   notify(method: string, params?: Readonly<Record<string, unknown>>): void;
-  /** Asks the client, and resolves to its answer. */
+  /** Asks the client, and resolves to its answer. In the modern era the tool is run again for it, from its start: `ask` rejects meanwhile. */
   ask(method: string, params?: Readonly<Record<string, unknown>>): Promise<unknown>;
 }
 

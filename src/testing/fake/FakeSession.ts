@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Params } from '../../connection/protocol/messages.js';
+import { META_PROTOCOL_VERSION, META_SERVER_INFO } from '../../connection/protocol/metaKeys.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { LEGACY_VERSIONS, MODERN_VERSIONS } from '../../connection/protocol/versions.js';
+import { LEGACY_VERSIONS, MODERN_VERSIONS, modernMembers } from '../../connection/protocol/versions.js';
 import { messageOf, RpcError } from '../../core/errors.js';
-import { epochNow, stampOf } from '../faults/events.js';
+import { epochNow, goesOn, stampOf } from '../faults/events.js';
 import { ACTING_METHODS } from '../faults/rule/FaultRule.js';
 import { playSteps } from '../replay/playSteps.js';
 import {
@@ -20,14 +21,13 @@ import {
 } from '../wire/messages.js';
 import type { WireCall } from '../wire/WireCall.js';
 import type { FakeCore } from './FakeCore.js';
+import { InputRounds } from './InputRounds.js';
 import { listPage } from './lists.js';
+import { Questions, type Send } from './Questions.js';
 import { runTool } from './runTool.js';
 
 /** What each client says in its own way: where a recording has nothing of it, it is answered as ever. */
 const NOT_RECORDED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping', 'logging/setLevel']);
-
-/** Where a session's messages go; `about`: the request they belong to, where they do. */
-export type Send = (text: string, about: RpcId | undefined) => void;
 
 /** One client of a fake server, whatever carries its messages. */
 export class FakeSession {
@@ -35,15 +35,13 @@ export class FakeSession {
   readonly #core: FakeCore;
   readonly #send: Send;
   readonly #running = new Map<RpcId, AbortController>();
-  readonly #asked = new Map<RpcId, (reply: RpcMessage) => void>();
-  #asks = 0;
-  #era: 'legacy' | 'modern';
+  readonly #questions: Questions;
 
   constructor(core: FakeCore, id: string, send: Send) {
     this.#core = core;
     this.id = id;
     this.#send = send;
-    this.#era = core.settings.era === 'modern' ? 'modern' : 'legacy';
+    this.#questions = new Questions(send);
   }
 
   /** A message of the client's. `call` says what goes wrong with it. */
@@ -55,10 +53,8 @@ export class FakeSession {
         // Nested so deep that it cannot be looked at, for example.
         this.#send(failure(message.id, RPC_CODES.invalidParams, messageOf(error)), message.id);
       }
-    } else if (isAnswer(message)) {
-      this.#asked.get(message.id)?.(message);
-      this.#asked.delete(message.id);
-    } else if (message.method === 'notifications/cancelled') this.cancel(message.params?.['requestId'] as RpcId);
+    } else if (isAnswer(message)) this.#questions.answered(message);
+    else if (message.method === 'notifications/cancelled') this.cancel(message.params?.['requestId'] as RpcId);
   }
 
   /** The client has given that call up. */
@@ -74,18 +70,16 @@ export class FakeSession {
 
   close(): void {
     for (const id of [...this.#running.keys()]) this.cancel(id);
-    this.#asked.clear();
+    this.#questions.clear();
   }
 
   #request(request: RpcRequest, call: WireCall | undefined): void {
     const { id, method, params } = request;
     const { settings } = this.#core;
     if (this.#replays(request, call)) return;
-    const reply = (result: object): void => this.#send(answer(id, this.#shaped(result)), id);
+    const reply = (result: object): void => this.#send(answer(id, this.#shaped(request, result)), id);
     const refuse = (code: number, message: string, data?: unknown): void =>
       this.#send(failure(id, code, message, data), id);
-    const modern = (params?.['_meta'] as Params | undefined)?.['io.modelcontextprotocol/protocolVersion'] !== undefined;
-    if (modern && settings.era !== 'legacy') this.#era = 'modern';
     switch (method) {
       case 'initialize': {
         if (settings.era === 'modern') {
@@ -105,7 +99,7 @@ export class FakeSession {
           reply({
             supportedVersions: MODERN_VERSIONS,
             capabilities: this.#core.settings.capabilities,
-            serverInfo: this.#core.info,
+            _meta: { [META_SERVER_INFO]: this.#core.info },
           });
         return;
       case 'ping':
@@ -131,9 +125,15 @@ export class FakeSession {
     }
   }
 
-  /** In the modern era every result says that it is one. */
-  #shaped(result: object): object {
-    return this.#era === 'modern' && !('resultType' in result) ? { resultType: 'complete', ...result } : result;
+  #isModern({ method, params }: RpcRequest): boolean {
+    const { era } = this.#core.settings;
+    if (era !== 'both') return era === 'modern';
+    const version = (params?.['_meta'] as Params | undefined)?.[META_PROTOCOL_VERSION];
+    return version !== undefined || method === 'server/discover';
+  }
+
+  #shaped(request: RpcRequest, result: object): object {
+    return this.#isModern(request) ? { ...modernMembers(request.method), ...result } : result;
   }
 
   /** The subscription stays open until it is cancelled. */
@@ -165,7 +165,7 @@ export class FakeSession {
         stamp,
         signal,
         send: this.#send,
-        ask: (asked, given) => this.#ask(id, asked, given, signal),
+        ask: (asked, given) => this.#questions.ask(id, asked, given, signal),
         diverged: (what) => this.#core.diverged(what, stamp),
       });
       // What was never answered is not answered now either.
@@ -185,9 +185,14 @@ export class FakeSession {
       return;
     }
     await this.#doing(request, call, async (signal, stamp) => {
-      const context = { signal, ...this.#contextOf(request, stamp, signal) };
-      const result = await runTool(this.#core, method, params ?? {}, context);
-      return answer(id, this.#shaped(stamped(result, stamp)));
+      const rounds = this.#isModern(request) ? new InputRounds(this.#core.settings.name, params ?? {}) : undefined;
+      let result: object | undefined;
+      try {
+        result = await runTool(this.#core, method, params ?? {}, this.#contextOf(request, stamp, signal, rounds));
+      } catch (error) {
+        if (rounds?.unanswered === undefined) throw error;
+      }
+      return answer(id, this.#shaped(request, stamped(rounds?.unanswered ?? (result as object), stamp)));
     });
   }
 
@@ -215,6 +220,7 @@ export class FakeSession {
         effect,
         method,
         ...(typeof name === 'string' && { tool: name }),
+        ...(goesOn(params) && { goesOn: true }),
         phase,
       });
     };
@@ -229,7 +235,7 @@ export class FakeSession {
       text =
         error instanceof RpcError
           ? failure(id, error.rpcCode, error.message, stampedData(error.data, stamp))
-          : answer(id, this.#shaped(stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
+          : answer(id, this.#shaped(request, stamped({ ...textResult(messageOf(error)), isError: true }, stamp)));
     }
     if (control.signal.aborted) return;
     this.#running.delete(id);
@@ -237,40 +243,28 @@ export class FakeSession {
     this.#send(text, id);
   }
 
-  #contextOf({ id, params }: RpcRequest, stamp: string | undefined, signal: AbortSignal) {
+  #contextOf(
+    { id, params }: RpcRequest,
+    stamp: string | undefined,
+    signal: AbortSignal,
+    rounds: InputRounds | undefined,
+  ) {
     const token = (params?.['_meta'] as Params | undefined)?.['progressToken'];
     const notify = (method: string, given: Params = {}): void => this.#send(notice(method, stamped(given, stamp)), id);
     return {
+      signal,
       notify,
       progress: (progress: number, total?: number): void => {
         if (token === undefined) return;
         notify('notifications/progress', { progressToken: token, progress, ...(total !== undefined && { total }) });
       },
       ask: async (method: string, given: Params = {}): Promise<unknown> => {
-        const { result, error } = await this.#ask(id, method, stamped(given, stamp), signal);
+        if (rounds !== undefined) return rounds.ask(method, stamped(given, stamp));
+        const { result, error } = await this.#questions.ask(id, method, stamped(given, stamp), signal);
         if (error === undefined || error === null) return result;
         throw new Error(`the client refused: ${JSON.stringify(error)}`);
       },
     };
-  }
-
-  /** Asks the client about a call of its own; resolves to its reply, and rejects when the call is cancelled first. */
-  #ask(about: RpcId, method: string, params: Params | undefined, signal: AbortSignal): Promise<RpcMessage> {
-    return new Promise((resolve, reject) => {
-      signal.throwIfAborted();
-      const id = `ask-${++this.#asks}`;
-      const given = (): void => {
-        this.#asked.delete(id);
-        reject(signal.reason);
-      };
-      // The question may be lost with the stream that a caller lets go of: nothing answers it then.
-      signal.addEventListener('abort', given, { once: true });
-      this.#asked.set(id, (reply) => {
-        signal.removeEventListener('abort', given);
-        resolve(reply);
-      });
-      this.#send(JSON.stringify({ jsonrpc: '2.0', id, method, ...(params && { params }) }), about);
-    });
   }
 }
 

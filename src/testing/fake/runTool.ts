@@ -39,11 +39,18 @@ async function tool(core: FakeCore, given: FakeTool, params: Params, context: Fa
     return typeof result === 'object' && result !== null ? result : textResult(String(result));
   }
   if (asks !== undefined) {
-    const messages = [{ role: 'user', content: { type: 'text', text: String(args['text'] ?? 'well?') } }];
-    return textResult(JSON.stringify(await context.ask(asks, { messages, maxTokens: 10 })));
+    return textResult(JSON.stringify(await context.ask(asks, questionOf(asks, String(args['text'] ?? 'well?')))));
   }
   const said = text ?? (typeof args['text'] === 'string' ? args['text'] : JSON.stringify(args));
   return isError === true ? { ...textResult(said), isError } : textResult(said);
+}
+
+function questionOf(method: string, text: string): Params {
+  if (method === 'roots/list') return {};
+  if (method === 'elicitation/create') {
+    return { message: text, requestedSchema: { type: 'object', properties: {} } };
+  }
+  return { messages: [{ role: 'user', content: { type: 'text', text } }], maxTokens: 10 };
 }
 
 /** One timer a call, none where it takes no time: a thousand calls in flight need a thousand timers. */

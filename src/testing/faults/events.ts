@@ -1,3 +1,5 @@
+import type { Params } from '../../connection/protocol/messages.js';
+
 /** The `_meta` key under which a call carries the id that its caller gave it; every message about the call repeats it. */
 export const META_CALL = 'mcp-poolkit/call';
 
@@ -16,6 +18,8 @@ export interface EffectEvent {
   readonly effect: string;
   readonly method: string;
   readonly tool?: string;
+  /** The call had asked its client, and came again with the replies: no effect of its own. */
+  readonly goesOn?: true;
   /** `begin`: the server acts, after every refusal. */
   readonly phase: 'begin' | 'end' | 'cancelled';
 }
@@ -51,6 +55,10 @@ export type KitEvent = EffectEvent | FaultEvent | DivergenceEvent;
 export function epochNow(): number {
   return performance.timeOrigin + performance.now();
 }
+
+/** Whether a call comes again with what its server asked its client for (2026-07-28, multi round-trip requests). */
+export const goesOn = (params: Params | undefined): boolean =>
+  params?.['requestState'] !== undefined || params?.['inputResponses'] !== undefined;
 
 /** The call that params, a result or a notification were stamped for. */
 export function stampOf(value: unknown): string | undefined {

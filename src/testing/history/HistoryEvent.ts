@@ -104,6 +104,8 @@ export interface EffectEvent extends At {
   readonly call?: string;
   readonly method?: string;
   readonly tool?: string;
+  /** The call had asked its caller, and came again with the replies: no effect of its own. */
+  readonly goesOn?: boolean;
   readonly pid?: number;
   readonly session?: string;
 }

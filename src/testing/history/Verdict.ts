@@ -39,7 +39,7 @@ export class Verdict {
       answers: count('answer'),
       failures: count('failure'),
       cancels: count('cancel'),
-      effects: events.reduce((sum, each) => sum + Number(each.type === 'effect' && each.phase === 'begin'), 0),
+      effects: events.filter((each) => each.type === 'effect' && each.phase === 'begin' && each.goesOn !== true).length,
       faults: count('fault'),
     };
   }

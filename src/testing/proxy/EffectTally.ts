@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type EffectEvent, epochNow, type KitEvent, stampOf } from '../faults/events.js';
+import { type EffectEvent, epochNow, goesOn, type KitEvent, stampOf } from '../faults/events.js';
 import { ACTING_METHODS } from '../faults/rule/FaultRule.js';
 import type { RpcId, RpcRequest } from '../wire/messages.js';
 
@@ -28,6 +28,7 @@ export class EffectTally {
       effect: randomUUID(),
       method,
       ...(typeof name === 'string' && { tool: name }),
+      ...(goesOn(params) && { goesOn: true as const }),
     };
     this.#running.set(id, effect);
     this.#tell({ ...effect, atMs: epochNow(), phase: 'begin' });

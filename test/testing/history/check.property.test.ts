@@ -17,6 +17,7 @@ const KINDS = [
   'gateway',
   'progress',
   'asked',
+  'rounds',
   'rerun',
   'hung',
 ] as const;
@@ -79,6 +80,12 @@ function good(call: string, by: Call): UntimedEvent[] {
       ];
     case 'repeated':
       return [invoke(call, by, { idempotent: true }), begin, effect(call, 'begin'), end, answer];
+    case 'rounds': {
+      // Its server ran it again when its caller had been asked.
+      const goesOn = (phase: 'begin' | 'end'): object => ({ ...effect(call, phase), goesOn: true });
+      const further = [goesOn('begin'), goesOn('end')] as UntimedEvent[];
+      return [invoke(call, by), begin, end, ...further, ...further, answer];
+    }
     case 'list':
       return [
         invoke(call, by),
@@ -276,6 +283,18 @@ const PLANTS: Readonly<Record<string, Plant>> = {
     events: [
       invoke(X, alice),
       effect(X, 'begin'),
+      { type: 'cancel', call: X },
+      { type: 'failure', call: X, code: 'AbortError' },
+    ],
+    after: [effect(X, 'end')],
+  },
+  'a cancel that its server never hears of once its caller was asked': {
+    rule: 'cancel-lost',
+    events: [
+      invoke(X, alice),
+      effect(X, 'begin'),
+      effect(X, 'end'),
+      { ...effect(X, 'begin'), goesOn: true } as UntimedEvent,
       { type: 'cancel', call: X },
       { type: 'failure', call: X, code: 'AbortError' },
     ],

@@ -19,9 +19,12 @@ export function* cancels(index: CallIndex, cancelSlackMs: number): Generator<Vio
       yield { rule: 'cancelled-answered', call, message, events: [invoke, cancel, answer] };
     }
     // A cancel may overtake a call that is on its way: only a server that was at work must hear of it.
-    const begin = effects.find(({ phase }) => phase === 'begin');
-    if (begin === undefined || begin.atMs > cancel.atMs) continue;
-    const end = effects.find(({ phase }) => phase === 'end') ?? workedOn(index, begin, cancel.atMs + cancelSlackMs);
+    // It may have begun several times: one that asks goes on when it comes again with the replies.
+    const place = effects.findLastIndex(({ phase, atMs }) => phase === 'begin' && atMs <= cancel.atMs);
+    const begin = effects[place];
+    if (begin === undefined) continue;
+    const end =
+      effects.slice(place).find(({ phase }) => phase === 'end') ?? workedOn(index, begin, cancel.atMs + cancelSlackMs);
     const told = effects.some(({ phase }) => phase === 'cancelled');
     if (end === undefined || told || [...faults].some((fault) => DEAF.test(fault))) continue;
     const workedMs = end.atMs - cancel.atMs;

@@ -13,9 +13,10 @@ export function* effects(index: CallIndex): Generator<Violation> {
     // What a gateway's own pool made for another call has no effects under its own name.
     if (invoke === undefined || call.includes('/')) continue;
     const begun = record.effects.filter(({ phase }) => phase === 'begin');
-    if (begun.length > 1 && invoke.idempotent !== true) {
-      const message = `${nameOf(invoke)} took effect ${begun.length} times, and is not idempotent`;
-      yield { rule: 'repeated-effect', call, message, events: [invoke, ...begun, ...settles] };
+    const own = begun.filter(({ goesOn }) => goesOn !== true);
+    if (own.length > 1 && invoke.idempotent !== true) {
+      const message = `${nameOf(invoke)} took effect ${own.length} times, and is not idempotent`;
+      yield { rule: 'repeated-effect', call, message, events: [invoke, ...own, ...settles] };
     }
     for (const settle of settles) {
       if (settle.type !== 'failure' || settle.acted !== 'no' || begun.length === 0) continue;
