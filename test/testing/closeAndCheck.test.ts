@@ -37,7 +37,7 @@ test('what is clean passes, again and again', async () => {
 
 test('a leaked child fails it, by pid, state and command line', async () => {
   const child = spawn('sleep', ['600']);
-  await leaks(new RegExp(`child process ${child.pid} \\(S \\(sleeping\\)\\): sleep 600`));
+  await leaks(new RegExp(`child process ${child.pid} \\([RS] \\(\\w+\\)\\): sleep 600`));
   child.kill('SIGKILL');
   await once(child, 'close');
 });

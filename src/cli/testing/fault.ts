@@ -1,5 +1,6 @@
 import { messageOf, OptionError } from '../../core/errors.js';
 import { readWhole } from '../../core/files/readWhole.js';
+import { type LogFn, silentLogger } from '../../core/logger.js';
 import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { runFakeServer } from '../../testing/fake/child/runFakeServer.js';
 import { FakeServer } from '../../testing/fake/FakeServer.js';
@@ -43,7 +44,7 @@ export async function fault([command, ...args]: readonly string[], options: Faul
       return;
     }
     if (upstream === undefined) throw new OptionError('--upstream', upstream, 'a URL, or a command after --');
-    const given = { upstream, plan, name, port, host, ...files };
+    const given = { upstream, plan, name, port, host, logger: { ...silentLogger, warn }, ...files };
     const proxy = await (/^https?:/i.test(upstream) ? FaultProxy.listen(given) : TcpFaultProxy.listen(given));
     process.stdout.write(`${proxy.url} -> ${withoutSecrets(upstream)}\n`);
     await signalled();
@@ -51,6 +52,9 @@ export async function fault([command, ...args]: readonly string[], options: Faul
     process.stderr.write(visible(`${proxy.plan}\n`));
   });
 }
+
+const warn: LogFn = (fields: object | string, what = String(fields)) =>
+  void process.stderr.write(visible(`mcp-poolkit: ${what}\n`));
 
 /** Over stdio, or by URL until a signal. */
 export async function runFake({ options: file, port, host }: FakeOptions): Promise<void> {

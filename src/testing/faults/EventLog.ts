@@ -11,7 +11,7 @@ export interface FaultLogOptions {
   readonly eventsFile?: string;
   /** Events kept in `events`, from 0; beyond that the oldest go. @defaultValue 10000 */
   readonly maxEvents?: number;
-  /** Told of an `onEvent` that throws, and of an `eventsFile` that cannot be written. @defaultValue a logger that is silent */
+  /** Told of an `onEvent` that throws, and of an `eventsFile` that cannot be written; by a proxy of messages that it cannot read, too. @defaultValue a logger that is silent */
   readonly logger?: Logger;
 }
 

@@ -3,6 +3,7 @@ import { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
 import { systemClock } from '../../core/clock.js';
 import { type Closeable, type CloseOptions, CloseScope } from '../../core/close/CloseScope.js';
 import { OptionError } from '../../core/errors.js';
+import { guardedLogger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkText, withDefaults } from '../../core/options.js';
 import { withoutSecrets } from '../../core/text/withoutSecrets.js';
 import { sleep } from '../../core/time/sleep.js';
@@ -14,7 +15,7 @@ import { faultEvent } from '../faults/faultEvent.js';
 import { HTTP_LISTENER_DEFAULTS, HttpListener, type HttpListenerOptions } from '../wire/http/HttpListener.js';
 import { HANDSHAKES, SLOW_START_MS } from '../wire/http/handshakes.js';
 import { readBody } from '../wire/http/readBody.js';
-import { isRequest, parseMessage, type RpcMessage } from '../wire/messages.js';
+import { isCostly, isRequest, parseMessage, passedUnread, type RpcMessage } from '../wire/messages.js';
 import type { WireEnd } from '../wire/WireCall.js';
 import { WireMemory } from '../wire/WireMemory.js';
 import type { ProxyHost } from './http/ProxyHost.js';
@@ -91,6 +92,8 @@ export class FaultProxy implements Closeable, AsyncDisposable {
       memory: new WireMemory(),
       held: new IncomingBytes(MAX_HELD_BYTES),
       tell: this.#log.tell,
+      unread: (from, size) =>
+        guardedLogger(logger ?? silentLogger).warn({ server: this.name }, passedUnread(from, size)),
       die: (end) => this.#die(end),
       keep: (eventId, text) => void this.#kept.set(eventId, text),
       hand: {
@@ -141,13 +144,19 @@ export class FaultProxy implements Closeable, AsyncDisposable {
       res.writeHead(404, { 'content-type': 'text/plain' }).end('no such session');
       return;
     }
-    const message = req.method === 'POST' ? parseMessage(bytes.toString('utf8')) : undefined;
+    const message = req.method === 'POST' ? this.#parsed(bytes) : undefined;
     const stream = this.#streams.get(req.url ?? '');
     const posted = { req, body: bytes };
     if (stream !== undefined && message !== undefined) stream.posted(message, posted, res);
     else if (message !== undefined) await this.#post(message, posted, res);
     else if (req.method === 'GET') await this.#get(req, res);
     else this.#forward(req, body, res);
+  }
+
+  #parsed(body: Buffer): RpcMessage | undefined {
+    if (!isCostly(body)) return parseMessage(body.toString('utf8'));
+    this.#host.unread('client', body.length);
+    return undefined;
   }
 
   async #post(message: RpcMessage, posted: { req: IncomingMessage; body: Buffer }, res: ServerResponse): Promise<void> {

@@ -12,7 +12,7 @@ import { EventLog } from '../faults/EventLog.js';
 import { FaultPlan, type FaultPlanOptions } from '../faults/FaultPlan.js';
 import { failureLogger } from '../faults/failureLogger.js';
 import { faultEvent } from '../faults/faultEvent.js';
-import { isAnswer, isCostly, parseMessage, type RpcId } from '../wire/messages.js';
+import { isAnswer, isCostly, parseMessage, passedUnread, type RpcId } from '../wire/messages.js';
 import { LineWire } from '../wire/stdio/LineWire.js';
 import { deafen, ownHand, startDaemon } from '../wire/stdio/ownProcess.js';
 import { BackPressure } from './BackPressure.js';
@@ -42,8 +42,7 @@ function complain(error: unknown, what: string): void {
 /** A line that passes as it came: it is no message, or has too many values to be parsed. */
 function asItCame(from: 'client' | 'server', line: Buffer): Buffer {
   if (isCostly(line)) {
-    const what = `a message of the ${from}, of ${line.length} bytes, has too many values to be parsed`;
-    process.stderr.write(`mcp-poolkit: ${what}: it passes as it came, and is not recorded\n`);
+    process.stderr.write(`mcp-poolkit: ${passedUnread(from, line.length)}, nor is it recorded\n`);
   }
   return Buffer.concat([line, NEWLINE]);
 }

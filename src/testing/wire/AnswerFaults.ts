@@ -62,7 +62,14 @@ export class AnswerFaults {
   answered(call: WireCall, message: RpcMessage, text: string): boolean {
     const { injection } = call;
     if (injection === undefined) this.#write(call, text);
-    else return this.#faulted(call, injection, message, text);
+    else {
+      try {
+        return this.#faulted(call, injection, message, text);
+      } catch {
+        // It is nested too deep to be changed.
+        this.#write(call, text);
+      }
+    }
     return true;
   }
 

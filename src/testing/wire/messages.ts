@@ -36,8 +36,12 @@ export function parseMessage(text: string): RpcMessage | undefined {
   }
 }
 
-/** Whether a line has more values than may be parsed at once: what stands between two passes it on as it is. */
-export const isCostly = (line: Buffer): boolean => costsMore(line, MAX_ANSWER_COST);
+/** Whether a message has more values than may be parsed at once: what stands between two passes it on as it is. */
+export const isCostly = (text: Buffer | string): boolean => costsMore(text, MAX_ANSWER_COST);
+
+/** What is said of such a message; `bytes`: of it, as it came. */
+export const passedUnread = (from: 'client' | 'server', bytes: number): string =>
+  `a message of the ${from}, of ${bytes} bytes, has too many values to be parsed: it passes as it came, and no fault befalls it`;
 
 export function notice(method: string, params?: Params): string {
   return JSON.stringify({ jsonrpc: '2.0', method, ...(params && { params }) });

@@ -35,10 +35,10 @@ test('an event without an end is refused at a bound', () => {
 test('an event of a hundred megabytes in many parts is put together once', () => {
   const splitter = new EventSplitter();
   const part = Buffer.alloc(64 * 1_024, 'x');
-  splitter.push(Buffer.from('data: '));
+  splitter.push(Buffer.from('data: "'));
   for (let n = 0; n < 1_600; n++) splitter.push(part);
-  const [event] = splitter.push(Buffer.from('\n\n'));
-  expect(event?.data?.length).toBe(1_600 * part.length);
+  const [event] = splitter.push(Buffer.from('"\n\n'));
+  expect(event?.data?.length).toBe(1_600 * part.length + 2);
   expect(splitter.end()).toBeUndefined();
 });
 

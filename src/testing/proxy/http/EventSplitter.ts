@@ -1,11 +1,14 @@
 import { StringDecoder } from 'node:string_decoder';
 import { IncomingBytes } from '../../../connection/net/body/IncomingBytes.js';
+import { isCostly } from '../../wire/messages.js';
 
 /** One event of a stream: the text as it came, with its blank line, and what it says. */
 export interface StreamEvent {
   readonly raw: string;
   readonly event: string | undefined;
   readonly data: string | undefined;
+  /** It says something, and costs too much to be read. */
+  readonly unread?: true;
 }
 
 /** Larger than any event a test sends, and still a bound. */
@@ -13,6 +16,8 @@ const MAX_EVENT_CHARS = 256 * 2 ** 20;
 /** Of a blank line, at the end of what has come. */
 const BROKEN_OFF_CHARS = 3;
 const JOINED_PARTS = 1_024;
+/** Of one event that is read, as in a client. */
+const MAX_LINES = 65_536;
 
 /** Cuts an event stream into its events, so that each can be passed on as it came. What has come of one counts to `held` until `stop`. */
 export class EventSplitter {
@@ -94,10 +99,14 @@ export class EventSplitter {
 function parsed(raw: string): StreamEvent {
   let event: string | undefined;
   const data: string[] = [];
-  for (const line of raw.split(/\r\n|\n|\r/)) {
+  const lines = raw.split(/\r\n|\n|\r/, MAX_LINES + 1);
+  const unread = { raw, event, data: undefined, unread: true as const };
+  if (lines.length > MAX_LINES) return unread;
+  for (const line of lines) {
     const [, name, value = ''] = /^(event|data):? ?(.*)$/s.exec(line) ?? [];
     if (name === 'event') event = value;
     else if (name === 'data') data.push(value);
   }
-  return { raw, event, data: data.length === 0 ? undefined : data.join('\n') };
+  const said = data.length === 0 ? undefined : data.join('\n');
+  return said !== undefined && isCostly(said) ? { ...unread, event } : { raw, event, data: said };
 }

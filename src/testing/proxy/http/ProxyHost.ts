@@ -17,6 +17,8 @@ export interface ProxyHost {
   /** Bodies and events that have not ended, of all of them together. */
   readonly held: IncomingBytes;
   readonly tell: (event: KitEvent) => void;
+  /** A message of so many bytes has too many values to be parsed, and passes as it came. */
+  readonly unread: (from: 'client' | 'server', bytes: number) => void;
   /** The server is dead: every connection ends. */
   readonly die: (end: WireEnd) => void;
   /** Keeps an answer for the client that asks for the rest of a stream by its last event's id. */

@@ -5,7 +5,7 @@ import { HttpPort } from '../../wire/http/HttpPort.js';
 import { httpSpecial } from '../../wire/http/httpFaults.js';
 import { readBody } from '../../wire/http/readBody.js';
 import { MessageWire } from '../../wire/MessageWire.js';
-import { isAnswer, parseMessage, type RpcId, type RpcMessage, type RpcRequest } from '../../wire/messages.js';
+import { isAnswer, isCostly, parseMessage, type RpcId, type RpcMessage, type RpcRequest } from '../../wire/messages.js';
 import type { ClientPort, WireCall } from '../../wire/WireCall.js';
 import { EffectTally } from '../EffectTally.js';
 import { EventSplitter, type StreamEvent } from './EventSplitter.js';
@@ -20,6 +20,8 @@ interface Flight extends Posted {
   /** How the server answers: known when its headers come. */
   shape: { answers: 'json' | 'events'; headers: Readonly<Record<string, string>> };
   sent: ClientRequest | undefined;
+  /** Something that the server said, which may be the answer, passed unread. */
+  unread: boolean;
 }
 
 /** One session of Streamable HTTP behind a fault proxy; a POST without a session is one by itself. */
@@ -76,7 +78,7 @@ export class ProxySession {
       die,
       keep,
     });
-    const flight: Flight = { req, body, res, port, shape, sent: undefined };
+    const flight: Flight = { req, body, res, port, shape, sent: undefined, unread: false };
     this.#flights.set(message.id, flight);
     res.once('close', () => this.#left(message.id, flight));
     this.#wire.fromClient(message, port);
@@ -146,17 +148,28 @@ export class ProxySession {
     }
     flight.shape = { answers: events ? 'events' : 'json', headers: sharedHeaders(got) };
     if (events) await this.#readEvents(flight, got);
-    else this.#heard((await readBody(got, undefined, this.#host.held)).toString('utf8'), flight);
-    // The server has ended its stream without an answer.
+    else {
+      const answer = await readBody(got, undefined, this.#host.held);
+      if (isCostly(answer)) this.#pastFaults(flight.port.frame(answer.toString('utf8'), true), flight);
+      else this.#heard(answer.toString('utf8'), flight);
+    }
     const open = this.#wire.call(id);
-    if (open !== undefined && !this.#wire.stalled && !ANSWER_IS_KEPT.has(open.injection?.fault ?? ''))
+    if (open === undefined || this.#wire.stalled) return;
+    if (flight.unread) {
+      this.#tally.answered(id);
+      this.#wire.passed(id);
+      flight.port.done();
+    } else if (!ANSWER_IS_KEPT.has(open.injection?.fault ?? '')) {
+      // The server has ended its stream without an answer.
       flight.port.die({ why: 'the server ended its stream', streamOnly: true });
+    }
   }
 
   async #readEvents(flight: Flight, got: IncomingMessage): Promise<void> {
     const splitter = new EventSplitter(undefined, this.#host.held);
-    const take = ({ raw, data }: StreamEvent): void => {
-      if (data === undefined || data === '') flight.port.write(Buffer.from(raw));
+    const take = ({ raw, data, unread }: StreamEvent): void => {
+      if (unread) this.#pastFaults(Buffer.from(raw), flight);
+      else if (data === undefined || data === '') flight.port.write(Buffer.from(raw));
       else this.#heard(data, flight);
     };
     try {
@@ -169,6 +182,13 @@ export class ProxySession {
     } finally {
       splitter.stop();
     }
+  }
+
+  #pastFaults(bytes: Buffer, flight: Flight): void {
+    this.#host.unread('server', bytes.length);
+    flight.unread = true;
+    flight.port.shape = undefined;
+    if (!this.#wire.stalled) flight.port.write(bytes);
   }
 
   #heard(text: string, { port }: Flight): void {

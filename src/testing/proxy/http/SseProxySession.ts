@@ -58,8 +58,9 @@ export class SseProxySession {
   async run(got: IncomingMessage, onEndpoint: (endpoint: string) => string): Promise<void> {
     this.#res.writeHead(200, { ...sharedHeaders(got), 'content-type': 'text/event-stream' }).flushHeaders();
     const splitter = new EventSplitter(undefined, this.#host.held);
-    const take = ({ raw, event, data }: StreamEvent): void => {
+    const take = ({ raw, event, data, unread }: StreamEvent): void => {
       if (this.#wire.stalled) return;
+      if (unread) this.#host.unread('server', raw.length);
       if (event === 'endpoint') this.#res.write(`event: endpoint\ndata: ${onEndpoint(data ?? '')}\n\n`);
       else if (data === undefined || data === '') this.#res.write(raw);
       else this.#heard(data, raw);

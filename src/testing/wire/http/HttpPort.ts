@@ -23,9 +23,9 @@ export class HttpPort implements ClientPort {
     this.options = options;
   }
 
-  frame(text: string): Buffer {
+  frame(text: string, isAnswer = parseMessage(text)?.id === this.options.id): Buffer {
     const frame = Buffer.from(`event: message\ndata: ${text}\n\n`);
-    if (parseMessage(text)?.id === this.options.id) this.#answer = { text, frame };
+    if (isAnswer) this.#answer = { text, frame };
     return frame;
   }
 
