@@ -111,7 +111,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       onDrop,
       onNotification: (session: Session, method: string, params: Params | undefined) => {
         if (method === 'notifications/initialized' || !isNotification(method)) return;
-        this.#tenants.ofSession(session)?.callers.notify(session, method, params);
+        this.#tenants.ofSession(session)?.callers.notify(session, method, params, session.endpoint.said);
       },
     };
     const http = new StreamableHttp({ ...shared, modern: this.#modern });

@@ -17,8 +17,10 @@ async function served() {
   pool.subscribe = async (server, filter, options) => ({ ...(await subscribe(server, filter, options)), filter });
   const gateway = closeAfter(new Gateway({ pool, port: 0 }));
   const asked: unknown[] = [];
+  const told: unknown[] = [];
   gateway.use(async (call, next) => {
     if (call.from === 'server') {
+      told.push(call.server);
       const changed = call.params === undefined ? undefined : { ...call.params, title: 'hidden' };
       return call.method === 'notifications/resources/updated' && changed !== undefined
         ? next({ params: changed })
@@ -30,13 +32,13 @@ async function served() {
     if (call.uri === 'x://quiet') return {};
     return call.uri === 'x://other' ? next({ params: { uri: 'x://open' } }) : next();
   });
-  return { pool, asked, url: (await gateway.listen()).url };
+  return { pool, asked, told, url: (await gateway.listen()).url };
 }
 
 test.each(['/servers/a/mcp', '/mcp'])(
   'a URI that middleware refuses is not agreed on in the modern era: %s',
   async (path) => {
-    const { pool, asked, url } = await served();
+    const { pool, asked, told, url } = await served();
     const params = { notifications: { resourceSubscriptions: URIS }, _meta: META_OF_ANYONE };
     const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'subscriptions/listen', params });
     const control = new AbortController();
@@ -47,6 +49,9 @@ test.each(['/servers/a/mcp', '/mcp'])(
       signal: control.signal,
     });
     const { value } = (await response.body?.getReader().read()) ?? {};
+    for (const { notify } of pool.subscriptions)
+      notify({ method: 'notifications/resources/updated', params: { uri: 'x://open' } });
+    expect(told).toEqual([path === '/mcp' ? undefined : 'a']);
     control.abort();
     expect(JSON.parse(/data: (.*)/.exec(Buffer.from(value ?? []).toString())?.[1] ?? '')).toMatchObject({
       method: 'notifications/subscriptions/acknowledged',

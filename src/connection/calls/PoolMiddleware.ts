@@ -11,11 +11,10 @@ import type {
   ServerRequest,
 } from '../protocol/messages.js';
 import type { Caller } from './Caller.js';
-import { CallResult } from './CallResult.js';
 import { ChainRuns } from './ChainRuns.js';
 import type { Middleware } from './Middleware.js';
 import { type CallOrigin, MiddlewareChain } from './MiddlewareChain.js';
-import { Inbound, throughAsSubscriptions, throughChain } from './throughChain.js';
+import { type ChainParts, Inbound, noticeThroughChain, throughAsSubscriptions, throughChain } from './throughChain.js';
 
 /** Options of a pool's call, as far as they matter here. */
 type PoolCallOptions = Omit<CallOptions, 'caller'> & {
@@ -54,6 +53,7 @@ export class PoolMiddleware {
   readonly #chain = new MiddlewareChain();
   readonly #runs: ChainRuns;
   readonly #logger: Logger;
+  readonly #parts: ChainParts;
   readonly #info: InfoOf;
   /** What is said on behalf of no call keeps its order by server and owner, while any of it is under way. */
   readonly #unasked = new Map<string, Inbound>();
@@ -63,6 +63,7 @@ export class PoolMiddleware {
     this.#logger = limitedLogger(logger, () => clock.now());
     this.#info = info;
     this.#runs = new ChainRuns(clock);
+    this.#parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
   }
 
   /** Settles the calls that are still with middleware: after `graceMs` with `error`, or with what is known of them. */
@@ -95,8 +96,7 @@ export class PoolMiddleware {
     const origin: CallOrigin = { ...party, kind: 'request', from: 'client', method, idempotent, options, leased };
     // Middleware may look at the result: it is to come whole.
     const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
-    const parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
-    const result = await throughChain(parts, origin, params, own, send);
+    const result = await throughChain(this.#parts, origin, params, own, send);
     return raw === true ? result.bytes : result.value;
   }
 
@@ -110,13 +110,7 @@ export class PoolMiddleware {
     if (this.empty) return send(params);
     const party = this.#party(server, caller);
     const origin: CallOrigin = { ...party, kind: 'notification', from: 'client', method, idempotent: false };
-    await this.#runs.run(origin, signal, (sent) =>
-      this.#chain.run(origin, params, signal === undefined ? {} : { signal }, async (passed) => {
-        sent();
-        await send(passed.params);
-        return CallResult.NONE;
-      }),
-    );
+    await noticeThroughChain(this.#parts, origin, params, signal, send);
   }
 
   /** What of a filter goes on: URIs that middleware refuses are left out. @throws what the first was refused by, where nothing is left */
@@ -128,8 +122,7 @@ export class PoolMiddleware {
     const { resourceUris, ...lists } = filter;
     if (this.empty || !Array.isArray(resourceUris) || resourceUris.length === 0) return filter;
     const party = this.#party(server, caller);
-    const parts = { chain: this.#chain, runs: this.#runs, logger: this.#logger };
-    const { uris, why } = await throughAsSubscriptions(parts, resourceUris, () => party, signal);
+    const { uris, why } = await throughAsSubscriptions(this.#parts, resourceUris, () => party, signal);
     if (uris.length === 0 && !Object.values(lists).includes(true))
       throw why ?? new ForbiddenError(server, { why: 'middleware let none of its URIs through as they are' });
     return { ...filter, resourceUris: uris };

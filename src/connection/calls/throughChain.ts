@@ -52,6 +52,23 @@ export function throughChain<O extends ChainedOptions>(
   });
 }
 
+/** A notification of a client through a chain: `send` gets its params as they come out of it. */
+export async function noticeThroughChain(
+  { chain, runs }: ChainParts,
+  origin: CallOrigin,
+  params: Params | undefined,
+  signal: AbortSignal | undefined,
+  send: (params: Params | undefined) => Promise<void>,
+): Promise<void> {
+  await runs.run(origin, signal, (sent) =>
+    chain.run(origin, params, signal === undefined ? {} : { signal }, async (passed) => {
+      sent();
+      await send(respliced(params, passed.params));
+      return CallResult.NONE;
+    }),
+  );
+}
+
 /**
  * Each URI of a subscription passes as a `resources/subscribe`, whichever way it is made. Those are left out that are refused, answered on the
  * way, or gone on with as other ones: what passed would not be what is subscribed to. `why`: of the first that was refused.

@@ -89,6 +89,20 @@ export interface Endpoint extends BareEndpoint {
   readonly moves: boolean;
   /** Stands for the clients of the modern era, as whose its principal's calls are made. */
   readonly anyone: Downstream;
+  /** Has a legacy client's `initialize`, and what answers it as JSON in parts, pass middleware. `open` opens the session; it may be asked to several times, or not at all. */
+  opening(
+    params: Params | undefined,
+    client: { readonly address: string | undefined; readonly signal: AbortSignal },
+    open: (params: Params | undefined) => Promise<readonly Buffer[]>,
+  ): Promise<readonly Buffer[]>;
+  /** Has what a session's client says to that server, on a connection of its own, pass middleware, in its order. Rejects as `send` does. */
+  said(
+    session: Downstream,
+    server: string,
+    method: string,
+    params: Params | undefined,
+    send: (params: Params | undefined) => Promise<void>,
+  ): Promise<void>;
 }
 
 /** What an endpoint does, without its place in a gateway. */

@@ -5,11 +5,13 @@ import { whyPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import {
   type ChainedParty,
   Inbound,
+  noticeThroughChain,
   throughAsSubscriptions,
   throughChain,
 } from '../../connection/calls/throughChain.js';
 import type { Clock } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
+import { limitedLogger } from '../../core/limitedLogger.js';
 import type { Logger } from '../../core/logger.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { ServerNotice } from '../../pool/McpPool.js';
@@ -45,9 +47,12 @@ export class EndpointMiddleware {
   readonly #runs: ChainRuns;
   readonly #logger: Logger;
   readonly #inbound = new WeakMap<Downstream, Inbound>();
+  /** Of each session, that what it said last has gone on, or never will. */
+  readonly #said = new WeakMap<Downstream, Promise<void>>();
 
   constructor(logger: Logger, clock: Clock) {
-    this.#logger = logger;
+    // Peers cause what it tells: middleware that refuses a notification fails at each of a flood.
+    this.#logger = limitedLogger(logger, () => clock.now());
     this.#runs = new ChainRuns(clock);
   }
 
@@ -114,7 +119,11 @@ export class EndpointMiddleware {
         }
       },
       listen: async (client, filter, options: ListenOptions): Promise<Listening> => {
-        const inbound = new Inbound(chain, party(client, undefined), this.#logger);
+        const inbound = new Inbound(
+          chain,
+          party(client, routes.serverOf('subscriptions/listen', undefined)),
+          this.#logger,
+        );
         const { onNotification } = options;
         const tell = (notice: ServerNotice): void => inbound.noticeUnless(chain.size === 0, notice, onNotification);
         const own = await passing(client, filter, options);
@@ -122,6 +131,48 @@ export class EndpointMiddleware {
         routes.began();
         void listening.ended.then(routes.ended, routes.ended);
         return listening;
+      },
+      opening: async (params, { address, signal }, open) => {
+        if (chain.size === 0) return open(params);
+        routes.began();
+        try {
+          const party = asking(routes.anyone, address, routes.serverOf('initialize', undefined));
+          const request = { kind: 'request', from: 'client', method: 'initialize', idempotent: false } as const;
+          // There is no session yet whose connection could tell an era.
+          const origin: CallOrigin = { ...party, ...request, era: () => undefined };
+          const send = async (own: Params | undefined): Promise<unknown> => Buffer.concat(await open(own));
+          const { bytes } = await throughChain(parts, origin, params, { signal }, send);
+          return [Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length)];
+        } finally {
+          routes.ended();
+        }
+      },
+      said: async (session, server, method, params, send) => {
+        const before = this.#said.get(session);
+        if (chain.size === 0 && before === undefined) return send(params);
+        let goneOn = (): void => undefined;
+        const turn = new Promise<void>((resolve) => {
+          goneOn = resolve;
+        });
+        this.#said.set(session, turn);
+        await before;
+        let passed = false;
+        try {
+          const party = asking(session, undefined, server);
+          const origin: CallOrigin = { ...party, kind: 'notification', from: 'client', method, idempotent: false };
+          await noticeThroughChain(parts, origin, params, session.signal, (own) => {
+            passed = true;
+            const sending = send(own);
+            goneOn();
+            return sending;
+          });
+        } catch (error) {
+          if (passed || session.signal.aborted) throw error;
+          this.#logger.error({ server, method, error }, 'middleware failed at a notification');
+        } finally {
+          goneOn();
+          if (this.#said.get(session) === turn) this.#said.delete(session);
+        }
       },
       lost: endpoint.lost?.bind(endpoint),
       relay: (session, server, notice, own) => {

@@ -4,7 +4,6 @@ import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import type { McpPool } from '../../pool/McpPool.js';
-import { initialised } from '../endpoint/discovered.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { GatewaySettings } from '../GatewayOptions.js';
 import { isModern } from '../modern/checkRequest.js';
@@ -13,13 +12,10 @@ import type { Replicas } from '../replicas/Replicas.js';
 import {
   BATCH_VERSION,
   cancelledKey,
-  capabilitiesOf,
   capabilitiesProblem,
-  clientInfoOf,
   type Incoming,
   idTextOf,
   type Params,
-  PROTOCOL_VERSIONS,
   type RequestMessage,
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
@@ -44,7 +40,6 @@ import { PostReply, type PostReplyOptions } from './stream/PostReply.js';
 const MAX_STALE_BODY_BYTES = 128 * 1_024;
 const CLOSING_BRACE = Buffer.from('}');
 const DONE = Promise.resolve();
-const NEWEST = PROTOCOL_VERSIONS[0] ?? '';
 const TOO_MUCH = Object.freeze({
   code: RPC_CODES.invalidRequest,
   message: 'too much is being worked on at once: try again',
@@ -185,24 +180,19 @@ export class StreamableHttp {
       return sendError(response, idText, 400, { code: RPC_CODES.invalidParams, message: problem }, this.bounds);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
-    const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === params?.['protocolVersion']) ?? NEWEST;
-    let session: Session | undefined;
+    const client = { address: response.req.socket?.remoteAddress };
+    const opened: { session: Session | undefined } = { session: undefined };
     try {
-      session = this.#sessions.open(endpoint, {
-        protocolVersion,
-        capabilities: capabilitiesOf(params),
-        clientInfo: clientInfoOf(params?.['clientInfo']),
-        address: response.req.socket?.remoteAddress,
-      });
-      const info = await this.#sessions.infoOf(session, AbortSignal.any([gone.signal, session.signal]));
-      const result = await initialised(protocolVersion, info);
-      if (response.destroyed) return void (await this.#sessions.end(session));
+      const result = await this.#sessions.initialize(endpoint, params, client, opened, gone.signal);
+      const { session } = opened;
+      if (session === undefined || response.destroyed) throw gone.signal.reason;
       const answer = [Buffer.from(`{"jsonrpc":"2.0","id":${idText},"result":`), ...result, CLOSING_BRACE];
       const bytes = bytesOf(answer);
       const heldBytes = holdAnswer(response, bytes, this.bounds);
       if (heldBytes === undefined) throw new QueueFullError('answers that wait for clients that do not read', bytes, 0);
       sendHeld(response, 200, answer, this.bounds, { heldBytes, headers: { 'mcp-session-id': session.id } });
     } catch (error) {
+      const { session } = opened;
       if (session !== undefined) await this.#sessions.end(session);
       if (response.destroyed) return;
       const failure = failureOf(error, this.#logger);

@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { ClosedError, QueueFullError } from '../../core/errors.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import { within } from '../../core/time/within.js';
-import type { Endpoint, EndpointInfo } from '../endpoint/Endpoint.js';
+import { initialised } from '../endpoint/discovered.js';
+import type { Endpoint } from '../endpoint/Endpoint.js';
+import { capabilitiesOf, clientInfoOf, type Params, PROTOCOL_VERSIONS } from '../rpc/envelope.js';
+import { Refusal } from '../rpc/failure.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
 import { OF_ADDRESS, originOf } from './origin.js';
 import { Session, type SessionClient, type SessionIdentity, type SessionLimits } from './Session.js';
@@ -152,9 +156,33 @@ export class SessionTable {
     return ending.finally(() => this.#ending.delete(ending));
   }
 
-  /** What a session that is opened is told of its servers, unless what is in flight is failed before. */
-  infoOf(session: Session, signal: AbortSignal): Promise<EndpointInfo> {
-    return within(session.endpoint.info(session, signal), { clock: this.#clock, signal: this.#failing.signal });
+  /**
+   * Opens one by a client's `initialize`, which passes the gateway's middleware: resolves to what answers it, as JSON in parts, unless what is in
+   * flight is failed before. `opened` has the session as soon as there is one, which its owner ends where this fails.
+   * @throws QueueFullError like `open`, Refusal when middleware answers by itself
+   */
+  async initialize(
+    endpoint: Endpoint,
+    params: Params | undefined,
+    client: Pick<SessionClient, 'address' | 'stays'>,
+    opened: { session: Session | undefined },
+    signal: AbortSignal,
+  ): Promise<readonly Buffer[]> {
+    const open = async (own: Params | undefined): Promise<readonly Buffer[]> => {
+      for (const each of [signal, this.#failing.signal]) each.throwIfAborted();
+      const before = opened.session;
+      opened.session = undefined;
+      // Middleware tries again.
+      if (before !== undefined) await this.end(before);
+      const session = this.open(endpoint, { ...client, ...saidBy(own) });
+      opened.session = session;
+      const info = await endpoint.info(session, AbortSignal.any([signal, session.signal]));
+      return initialised(session.protocolVersion, info);
+    };
+    const opening = endpoint.opening(params, { address: client.address, signal }, open);
+    const result = await within(opening, { clock: this.#clock, signal: this.#failing.signal });
+    if (opened.session === undefined) throw new Refusal(RPC_CODES.internalError, 'middleware opened no session');
+    return result;
   }
 
   /** Fails what is in flight, what opens a session included. */
@@ -234,4 +262,14 @@ export class SessionTable {
     }
     return oldest;
   }
+}
+
+/** What a client says of itself in `initialize`, with the version that is agreed on. */
+function saidBy(params: Params | undefined): Omit<SessionClient, 'address' | 'stays'> {
+  const asked = params?.['protocolVersion'];
+  return {
+    protocolVersion: PROTOCOL_VERSIONS.find((each) => each === asked) ?? (PROTOCOL_VERSIONS[0] as string),
+    capabilities: capabilitiesOf(params),
+    clientInfo: clientInfoOf(params?.['clientInfo']),
+  };
 }

@@ -13,6 +13,8 @@ export class SseClient {
   readonly origin: string;
   readonly address: string | undefined;
   readonly stream: SseStream;
+  /** Aborts when it is forgotten. */
+  readonly gone = new AbortController();
   session: Session | undefined;
   /** The request that opens the session is on its way. */
   opening: Promise<Session> | undefined;

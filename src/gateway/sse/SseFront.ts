@@ -147,6 +147,7 @@ export class SseFront {
 
   #forget(client: SseClient): void {
     this.#clients.delete(client.id);
+    client.gone.abort();
     client.stream.cut();
     client.stream.forget();
   }

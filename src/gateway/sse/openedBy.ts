@@ -1,12 +1,5 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { initialised } from '../endpoint/discovered.js';
-import {
-  capabilitiesOf,
-  capabilitiesProblem,
-  clientInfoOf,
-  PROTOCOL_VERSIONS,
-  type RequestMessage,
-} from '../rpc/envelope.js';
+import { capabilitiesProblem, type RequestMessage } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -24,7 +17,7 @@ export interface Opened {
 /** The session of a client, which its first request opens. @throws Refusal, QueueFullError and whatever its server failed by */
 export async function openedBy(
   { method, params }: RequestMessage,
-  { endpoint, address }: SseClient,
+  { endpoint, address, gone }: SseClient,
   sessions: SessionTable,
 ): Promise<Opened> {
   if (method !== 'initialize') {
@@ -35,19 +28,12 @@ export async function openedBy(
   }
   const problem = capabilitiesProblem(params);
   if (problem !== undefined) throw new Refusal(RPC_CODES.invalidParams, problem);
-  const asked = params?.['protocolVersion'];
-  const protocolVersion = PROTOCOL_VERSIONS.find((each) => each === asked) ?? (PROTOCOL_VERSIONS[0] as string);
-  const session = sessions.open(endpoint, {
-    protocolVersion,
-    capabilities: capabilitiesOf(params),
-    clientInfo: clientInfoOf(params?.['clientInfo']),
-    address,
-    stays: true,
-  });
+  const opened: { session: Session | undefined } = { session: undefined };
   try {
-    return { session, result: await initialised(protocolVersion, await sessions.infoOf(session, session.signal)) };
+    const result = await sessions.initialize(endpoint, params, { address, stays: true }, opened, gone.signal);
+    return { session: opened.session as Session, result };
   } catch (error) {
-    await sessions.end(session);
+    if (opened.session !== undefined) await sessions.end(opened.session);
     throw error;
   }
 }

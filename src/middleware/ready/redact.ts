@@ -31,6 +31,9 @@ export const REDACT_DEFAULTS = Object.freeze({
   when: (): boolean => true,
 });
 
+/** Here a version of the protocol, which is a date, stays as it is. */
+const HANDSHAKES: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
+const VERSION = /^\d{4}-\d{2}-\d{2}$/;
 const META = '_meta';
 /** What the protocol goes by in it: never redacted, since progress would go elsewhere. */
 const OF_PROTOCOL =
@@ -50,7 +53,7 @@ export function redact(given: RedactOptions): Middleware {
     throw new OptionError('patterns', options.patterns, 'one regular expression or more');
   }
   const patterns = options.patterns.map(compiled);
-  const clean: Clean = {
+  const plain: Clean = {
     // To look whether anything matches takes a fraction of what replacing does.
     text: (text) =>
       patterns.reduce(
@@ -65,8 +68,10 @@ export function redact(given: RedactOptions): Middleware {
       return left;
     },
   };
+  const sparing: Clean = { ...plain, text: (text) => (VERSION.test(text) ? text : plain.text(text)) };
   return async (call, next) => {
     if (!when(call)) return next();
+    const clean = HANDSHAKES.has(call.method) ? sparing : plain;
     const own = params && call.params !== undefined ? await cleanedParams(call.params, clean) : call.params;
     const send = (): Promise<CallResult> =>
       own === call.params || own === undefined ? next() : next({ params: own as object as Record<string, unknown> });

@@ -64,9 +64,12 @@ export const gatewayHooks: Readonly<Record<string, () => unknown>> = {
       await expect(tool(pool, 'echo', { text: 'x' })).rejects.toThrow(Planted);
       installed[Symbol.dispose]();
       const gateway = closeAfter(new Gateway({ pool, port: 0, logger }));
-      gateway.use(fail);
+      const first = gateway.use(fail);
       const client = new RawClient(`${(await gateway.listen()).url}/servers/echo/mcp`);
+      expect((await client.initialize()).error?.message).toContain('internal');
+      first[Symbol.dispose]();
       await client.initialize();
+      gateway.use(fail);
       expect((await client.call('tools/list')).error?.message).toContain('internal');
       await gateway.close({ graceMs: 0 });
     }

@@ -13,7 +13,7 @@ import { legacyOverModern, type Send } from '../../bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../bridge/ModernOverLegacy.js';
 import type { RequestStates } from '../../bridge/RequestStates.js';
 import { acrossEras } from '../../endpoint/crossing.js';
-import { type CallOptions, type Downstream, infoOf } from '../../endpoint/Endpoint.js';
+import { type CallOptions, type Downstream, type Endpoint, infoOf } from '../../endpoint/Endpoint.js';
 import { whole } from '../../endpoint/whole.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { HeldBytes } from '../../http/HeldBytes.js';
@@ -271,12 +271,12 @@ export class Callers {
   }
 
   /** Tells the session's own connections what its client said. One that is not up needs not know. */
-  notify(session: Downstream, method: string, params: Params | undefined): void {
+  notify(session: Downstream, method: string, params: Params | undefined, said: Endpoint['said']): void {
     const owner = session.origin ?? callerOrigin(this.base);
     for (const [server, caller] of this.#table.callersOf(session)) {
       if (caller === undefined || !this.isBound(server) || this.#pool.info(server, caller) === undefined) continue;
-      const tell = (): Promise<void> => this.#pool.notify(server, method, params, { caller, signal: session.signal });
-      this.#notices.send(session, owner, method, params, server, tell);
+      const send = (own?: Params) => this.#pool.notify(server, method, own, { caller, signal: session.signal });
+      this.#notices.send(session, owner, method, params, server, () => said(session, server, method, params, send));
     }
   }
 
