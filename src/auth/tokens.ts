@@ -6,7 +6,10 @@ import type { StoredGrant } from './store/TokenStore.js';
 /** No date is later; a number that is not finite could not be stored. */
 const LAST_MS = 8.64e15;
 
-/** What of a token response is kept. @throws SignInError for one that is no bearer token */
+/** Less than a file of a sign-in may have: it holds the client, too. */
+const MAX_TOKENS_BYTES = 49_152;
+
+/** What of a token response is kept. @throws SignInError for one that is no bearer token, or too large */
 export function grantOf(
   { name }: OAuthServer,
   tokens: OAuthTokens,
@@ -23,12 +26,16 @@ export function grantOf(
   if (!/^[A-Za-z0-9\-._~+/]+=*$/.test(access_token)) {
     throw new SignInError(name, 'the authorization server gave a token with characters that no header takes');
   }
-  return {
+  const grant = {
     accessToken: access_token,
     ...(refresh_token !== undefined && { refreshToken: refresh_token }),
     ...(scope !== undefined && { scope }),
     ...(expires_in !== undefined && { expiresAt: Math.min(Math.max(0, askedAt + expires_in * 1_000), LAST_MS) }),
   };
+  const bytes = Buffer.byteLength(JSON.stringify(grant));
+  if (bytes <= MAX_TOKENS_BYTES) return grant;
+  const why = `the authorization server gave tokens of ${bytes} bytes: more than ${MAX_TOKENS_BYTES} are not kept`;
+  throw new SignInError(name, why);
 }
 
 /** The client's id, with a secret from the config where it has one; else the registered client's own. */

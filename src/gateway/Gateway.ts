@@ -279,11 +279,11 @@ export class Gateway implements Closeable, AsyncDisposable {
 
   /** The grace is over: calls are answered with what is known of them, and clients that still send a body are cut off. */
   #fail(): void {
-    const reason = new OutcomeUnknownError('gateway', 'the call', 'the proxy shut down');
-    this.#sessions.failInFlight(reason);
-    this.#modern.failInFlight(reason);
-    this.#status?.failInFlight(reason);
-    for (const { callers } of this.#tenants) callers.close(reason);
+    const reasonOf = (server = 'gateway') => new OutcomeUnknownError(server, 'the call', 'the proxy shut down');
+    this.#sessions.failInFlight(reasonOf);
+    this.#modern.failInFlight(reasonOf);
+    this.#status?.failInFlight(reasonOf());
+    for (const { callers } of this.#tenants) callers.close(reasonOf());
     this.#held.cutArriving();
     void this.#tracked.close({ graceMs: FLUSH_MS }).catch(() => undefined); // told by `#release`
   }

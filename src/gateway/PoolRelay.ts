@@ -135,7 +135,8 @@ export class PoolRelay implements Disposable {
     const { method, params } = request;
     if (!tenant.callers.isBound(server)) {
       if (!canBeAskedAtAll(method)) return;
-      const why = `method not found: ${method}: the server is shared and cannot say whom it asks; set sharing: "bound" for it`;
+      const { sharing = 'shared' } = this.#pool.config(server) ?? {};
+      const why = `method not found: ${method}: with sharing: "${sharing}" a server cannot say whom it asks; set sharing: "bound" for it`;
       respond(Promise.reject(new RpcError(server, RPC_CODES.methodNotFound, why)));
       return;
     }

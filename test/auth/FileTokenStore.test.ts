@@ -44,6 +44,13 @@ test('what is stored is there for the next process, in a file and a folder of th
   expect(readdirSync(folder)).toEqual([]);
 });
 
+test('a grant that would not be read is not written', async () => {
+  const { store } = await stored();
+  const large = { ...GRANT, client: { id: 'c'.repeat(70_000) } };
+  expect(await failure(store.set('key', large))).toMatchObject({ message: expect.stringMatching(/70\d+ bytes/) });
+  expect(await store.get('key')).toEqual(GRANT);
+});
+
 test('a key names no file elsewhere', async () => {
   const { store, folder } = await stored();
   await store.set('../../evil', GRANT);

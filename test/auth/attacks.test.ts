@@ -110,6 +110,8 @@ test.each([
   ['a token endpoint at a private address', { metadata: { token_endpoint: 'https://[fd00::1]/token' } }],
   ['a token that is no bearer token', { tokens: { token_type: 'mac' } }],
   ['a token that would be two headers', { tokens: { access_token: 'a\r\nx: y' } }],
+  ['a token of 100 kB', { tokens: { access_token: 'a'.repeat(100_000) } }],
+  ['a refresh token of 100 kB', { tokens: { refresh_token: 'a'.repeat(100_000) } }],
 ])('%s gets no code and no use', async (_, options) => {
   const it = await world(options);
   expect(await signedIn(it)).toMatchObject({ code: 'ERR_SIGN_IN' });

@@ -151,7 +151,16 @@ test.each(['record', 'fault'])(
 );
 
 test.each([
-  ['a recording that is not there', ['replay', '/no/such/file'], /\/no\/such\/file/],
+  ['a recording that is not there', ['replay', '/no/such/file'], /: \/no\/such\/file cannot be read: ENOENT/],
+  [
+    'a file that is no recording',
+    ['replay', 'package.json'],
+    /: package\.json is no recording, .*: line 1: expected one/,
+  ],
+  [
+    ['replay', '/dev/null', '--', 'node'],
+    /: \/dev\/null is no recording, .* it holds no message/,
+  ],
   ['a file that cannot be written', ['record', '--out', '/no/such/folder/x', '--', 'node'], /\/no\/such\/folder\/x/],
 ])('%s is one line and code 1', async (_, args, words) => {
   const { code, stderr } = await run(...args);

@@ -24,6 +24,7 @@ async function serve(authenticate?: () => boolean) {
   const args = [resolve('test/fixtures/status-server.mjs')];
   pool.addServer({ name: 'one', transport: 'stdio', command: process.execPath, args });
   pool.addServer({ name: 'down', transport: 'stdio', command: `no-such-${'program'}` });
+  pool.addServer({ name: 'far', url: `${'http'}://127.0.0.1:1/mcp` });
   const gateway = closeAfter(
     new Gateway({ pool, port: 0, status: authenticate === undefined ? true : { authenticate } }),
   );
@@ -44,6 +45,7 @@ test('status shows how a running gateway stands, as text, as JSON, and again eac
   expect([text.code, json.code]).toEqual([0, 0]);
   expect(text.stdout).toMatch(/^ {2}one +\S.* legacy, stdio +\d/m);
   expect(text.stdout).toMatch(/^ {2}down +failed/m);
+  expect(text.stdout).toMatch(/^ {2}far +failed +url +\d/m);
   expect(text.stdout).toMatch(/down: .*no-such-program/);
   expect(text.stdout).toMatch(/crashed +one: it exited with code 3/);
   const data = JSON.parse(json.stdout) as StatusData;

@@ -60,7 +60,11 @@ test('what outlives the grace is answered with the truth, and close resolves', a
   const calls = await calling(2);
   await gateway.close({ graceMs: 0 });
   for (const { error } of await Promise.all(calls)) {
-    expect(error).toMatchObject({ code: -32_603, data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false } });
+    expect(error).toMatchObject({
+      code: -32_603,
+      message: 'server "one": outcome of the call unknown: the proxy shut down',
+      data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false },
+    });
   }
 });
 

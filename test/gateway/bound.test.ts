@@ -70,6 +70,15 @@ test('each session has a process of its own on a bound server, which ends with i
   expect(pool.stats('bound')).toMatchObject({ connections: 0, pids: [], inFlight: 0, queued: 0 });
 });
 
+test('a question of a server that cannot say whom it asks is refused, and says what to do', async () => {
+  const url = await start('shared', 'leased');
+  for (const sharing of ['shared', 'leased']) {
+    const client = await open(`${url}/servers/${sharing}/mcp`, { sampling: {} });
+    const why = `with sharing: "${sharing}" a server cannot say whom it asks; set sharing: "bound" for it`;
+    expect(await tool(client, 'ask')).toContain(JSON.stringify(why).slice(1, -1));
+  }
+});
+
 test.each(['/servers/bound/mcp', '/mcp'])(
   'at %s a session is told the instructions and capabilities of its own process, not of another session’s',
   async (path) => {

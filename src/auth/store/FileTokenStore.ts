@@ -55,11 +55,15 @@ export class FileTokenStore implements TokenStore {
 
   async set(key: string, grant: StoredGrant): Promise<void> {
     const file = fileOf(key);
+    const text = `${JSON.stringify(checkGrant(grant))}\n`;
+    const bytes = Buffer.byteLength(text);
+    if (bytes > MAX_GRANT_BYTES)
+      throw new Error(`a grant of ${bytes} bytes: more than ${MAX_GRANT_BYTES} are not read`);
     await this.#using(async (pathOf) => {
       const draft = pathOf(`${file}.${randomBytes(8).toString('hex')}.tmp`);
       await sweep(pathOf).catch(() => undefined);
       try {
-        await writeFile(draft, `${JSON.stringify(checkGrant(grant))}\n`, { mode: 0o600, flag: 'wx', flush: true });
+        await writeFile(draft, text, { mode: 0o600, flag: 'wx', flush: true });
         await rename(draft, pathOf(file));
       } catch (error) {
         await rm(draft, { force: true });

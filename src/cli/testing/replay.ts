@@ -1,5 +1,5 @@
 import { onStopSignals } from '../../core/close/onStopSignals.js';
-import { messageOf, OptionError } from '../../core/errors.js';
+import { messageOf, OptionError, show } from '../../core/errors.js';
 import { MAX_RECORDING_BYTES, readNamed } from '../../core/files/readWhole.js';
 import { appendWhole } from '../../core/files/writeWhole.js';
 import { UnifiedPool } from '../../pool/UnifiedPool.js';
@@ -58,8 +58,9 @@ export async function replayRecording(
 ): Promise<void> {
   try {
     const target = targetOf(command, options.url);
-    if (target === undefined) runFakeServer({ replay: file });
-    else await compare(file, target, options);
+    const recording = await recordingIn(file);
+    if (target === undefined) runFakeServer({ replay: recording });
+    else await compare(recording, target, options);
   } catch (error) {
     complain(messageOf(error));
     process.exitCode = 1;
@@ -73,9 +74,23 @@ function targetOf([command, ...args]: readonly string[], url: string | undefined
   return command === undefined ? undefined : { ...own, transport: 'stdio', command, args };
 }
 
-async function compare(file: string, target: ServerConfig, options: ReplayCommandOptions): Promise<void> {
+async function recordingIn(file: string): Promise<History> {
+  const text = await readNamed(file, MAX_RECORDING_BYTES);
+  const why = (what: string): Error => new Error(`${file} is no recording, as record writes it: ${what}`);
+  let recording: History;
+  try {
+    recording = History.parse(text);
+  } catch (error) {
+    if (!(error instanceof OptionError)) throw error;
+    const { option, value, expected } = error;
+    throw why(`${option.replace(/^history /, '')}: expected ${expected}, got ${show(value)}`);
+  }
+  if (recording.events.every(({ type }) => type !== 'message')) throw why('it holds no message');
+  return recording;
+}
+
+async function compare(recording: History, target: ServerConfig, options: ReplayCommandOptions): Promise<void> {
   const { ignore = [], timeout: timeoutMs, json } = options;
-  const recording = History.parse(await readNamed(file, MAX_RECORDING_BYTES));
   const pool = new UnifiedPool();
   // Until the pool has closed: a signal meanwhile must not leave a server behind.
   using _ = onStopSignals(() => void pool.close({ graceMs: 0 }));

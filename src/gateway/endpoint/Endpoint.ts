@@ -37,7 +37,7 @@ export interface CallOptions
   readonly address?: string | undefined;
   /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
   readonly onTool?: (tool: Tool, args: unknown) => void;
-  /** Legacy era: its request as the session has it, where it is noted which of several servers it goes to. */
+  /** Its request as it is kept while it runs, where it is noted which server it goes to. */
   readonly request?: { server: string | undefined } | undefined;
 }
 

@@ -81,6 +81,7 @@ export class ServerEndpoint implements BareEndpoint {
   }
 
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
+    if (call.request !== undefined) call.request.server = this.#server;
     if (method === 'server/discover' && session.era === 'modern') return this.#discover(session, params, call);
     if (method === 'resources/subscribe') return this.#subscribe(session, params, call);
     if (method === 'resources/unsubscribe') return this.#unsubscribe(session, params, call);

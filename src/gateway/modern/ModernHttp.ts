@@ -21,6 +21,7 @@ import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { checkNames, type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
+import type { ReasonOf } from '../session/SessionCall.js';
 import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import type { Admission } from '../users/Admission.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -37,6 +38,8 @@ interface ModernCall {
   readonly reply: PostReply;
   /** Aborted when its client has gone. */
   readonly gone: Cancellation;
+  /** Which one it goes to, once that is known. */
+  server: string | undefined;
 }
 
 export interface ModernHttpOptions {
@@ -128,8 +131,8 @@ export class ModernHttp {
     this.#listens.end();
   }
 
-  failInFlight(reason: unknown): void {
-    void inGroups(this.#open.values(), ({ gone }) => gone.abort(reason));
+  failInFlight(reasonOf: ReasonOf): void {
+    void inGroups(this.#open.values(), ({ gone, server }) => gone.abort(reasonOf(server)));
   }
 
   async #call(
@@ -143,7 +146,7 @@ export class ModernHttp {
     const gone = new Cancellation();
     const events = accepts(request.headers.accept, 'text/event-stream');
     const reply = new PostReply(response, { requests: 1, batch: false, events, bounds: this.#bounds, onDrop });
-    const open = { id: ++this.#calls, reply, gone };
+    const open: ModernCall = { id: ++this.#calls, reply, gone, server: undefined };
     this.#open.add(open);
     // Once it is answered no one listens any more.
     response.on('close', () => gone.abort(DISCONNECTED));
@@ -166,6 +169,7 @@ export class ModernHttp {
       const progressToken = progressTokenOf(params, paramsText);
       const call: CallOptions = {
         signal: gone,
+        request: open,
         client,
         address: request.socket?.remoteAddress,
         parent: trace,

@@ -27,7 +27,7 @@ import {
 } from './ClientRequests.js';
 import { originOf } from './origin.js';
 import type { Reply } from './Reply.js';
-import { CancelledByClient, SessionCall } from './SessionCall.js';
+import { CancelledByClient, type ReasonOf, SessionCall } from './SessionCall.js';
 import { SessionSubscriptions, type SubscriptionRoom } from './SessionSubscriptions.js';
 
 export interface SessionLimits extends ClientRequestsLimits {
@@ -270,7 +270,8 @@ export class Session implements Downstream {
   async end(reason: unknown = new ClosedError('session')): Promise<void> {
     this.#ended = true;
     // They may have run: "closed" alone would say that they never did.
-    this.failInFlight(new OutcomeUnknownError('gateway', 'the call', 'its session ended', { cause: reason }));
+    const why = 'its session ended';
+    this.failInFlight((server = 'gateway') => new OutcomeUnknownError(server, 'the call', why, { cause: reason }));
     this.#asks.close(reason);
     this.#life.abort(reason);
     this.endStream();
@@ -279,8 +280,8 @@ export class Session implements Downstream {
   }
 
   /** In turns of the event loop, where they are many. */
-  failInFlight(reason: unknown): void {
-    void inGroups([...this.#inFlight], (call) => call.abort(reason));
+  failInFlight(reasonOf: ReasonOf): void {
+    void inGroups([...this.#inFlight], (call) => call.abort(reasonOf(call.server)));
   }
 
   /** Ahead of the answer to the only one of these calls, else down the stream, else ahead of the newest that takes events. */

@@ -9,11 +9,14 @@ export class CancelledByClient extends Error {
   }
 }
 
+/** What calls of a server end with; of the gateway's own, where it is not known which they go to. */
+export type ReasonOf = (server?: string) => unknown;
+
 /** A request of a session, from its coming to its answer. `id`: its key, by which its client may cancel it. */
 export class SessionCall extends Cancellation {
   readonly id: string;
   readonly reply: Reply;
-  /** Where calls go to several servers: which one this one goes to, once that is known. */
+  /** Which one it goes to, once that is known. */
   server: string | undefined;
 
   constructor(id: string, reply: Reply) {

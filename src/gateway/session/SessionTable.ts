@@ -11,6 +11,7 @@ import { Refusal } from '../rpc/failure.js';
 import type { SessionTickets, TicketContents } from '../tickets/SessionTickets.js';
 import { OF_ADDRESS, originOf } from './origin.js';
 import { Session, type SessionClient, type SessionIdentity, type SessionLimits } from './Session.js';
+import type { ReasonOf } from './SessionCall.js';
 import type { SubscriptionRoom } from './SessionSubscriptions.js';
 
 export interface SessionTableOptions extends SessionLimits {
@@ -186,9 +187,9 @@ export class SessionTable {
   }
 
   /** Fails what is in flight, what opens a session included. */
-  failInFlight(reason: unknown): void {
-    this.#failing.abort(reason);
-    void this.#inTurns((session) => session.failInFlight(reason));
+  failInFlight(reasonOf: ReasonOf): void {
+    this.#failing.abort(reasonOf());
+    void this.#inTurns((session) => session.failInFlight(reasonOf));
   }
 
   /** Ends those unused for `sessionIdleMs`. */

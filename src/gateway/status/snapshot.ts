@@ -56,7 +56,7 @@ function rowOf(pool: McpPool, instrument: Instrument, history: StatusHistory, st
 
 function transportOf(config: ServerConfig | undefined): string {
   if (config === undefined) return '';
-  return isSeveral(config) ? `${config.targets.length} targets` : (config.transport ?? '');
+  return isSeveral(config) ? `${config.targets.length} targets` : (config.transport ?? 'url');
 }
 
 function targetRow(target: TargetStats): TargetRow {

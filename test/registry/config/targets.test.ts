@@ -143,7 +143,7 @@ test.each<[string, object, string, number]>([
   [
     'a hedge of sessions',
     { targets: [A], hedge: { after: 5 }, sharing: 'bound' },
-    "hedge: expected sharing 'shared', since a session is on one target",
+    'hedge: expected none with sharing "bound", whose sessions are on one target: leave it out, or set sharing to "shared"',
     9,
   ],
   [

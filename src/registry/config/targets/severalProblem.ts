@@ -18,7 +18,11 @@ export function severalProblem(config: Asked): SeveralProblem | undefined {
   const { sharing = 'shared' } = config;
   for (const field of ['hedge', 'mirror', 'canary'] as const) {
     if (config[field] === undefined || sharing === 'shared') continue;
-    return { field, value: sharing, why: "sharing 'shared', since a session is on one target" };
+    return {
+      field,
+      value: sharing,
+      why: `none with sharing "${sharing}", whose sessions are on one target: leave it out, or set sharing to "shared"`,
+    };
   }
   if (config.targets.every(({ weight = 1 }) => weight === 0)) {
     return { field: 'targets', value: 'weight 0 for all', why: 'a weight above 0 for one of them' };
