@@ -157,10 +157,6 @@ test.each([
     ['replay', 'package.json'],
     /: package\.json is no recording, .*: line 1: expected one/,
   ],
-  [
-    ['replay', '/dev/null', '--', 'node'],
-    /: \/dev\/null is no recording, .* it holds no message/,
-  ],
   ['a file that cannot be written', ['record', '--out', '/no/such/folder/x', '--', 'node'], /\/no\/such\/folder\/x/],
 ])('%s is one line and code 1', async (_, args, words) => {
   const { code, stderr } = await run(...args);
