@@ -5,8 +5,10 @@ import { expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
+import type { EventStore } from '../../../src/gateway/http/stream/stored/EventStore.js';
 import { followStream } from '../../../src/gateway/http/stream/stored/followStream.js';
 import { MemoryEventStore } from '../../../src/gateway/http/stream/stored/MemoryEventStore.js';
+import type { StoredStream } from '../../../src/gateway/http/stream/stored/StoredStream.js';
 import { StoredStreams } from '../../../src/gateway/http/stream/stored/StoredStreams.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { exchange } from '../../support/httpClient.js';
@@ -70,4 +72,73 @@ test('a client that comes back for a call of another replica ends its older read
   await store.storeEvent('key/c1.00000001.31', { jsonrpc: '2.0', id: 1, result: {} });
   const answers = (await Promise.all(readings)).map(({ messages }) => messages.length);
   expect(answers.sort()).toEqual([0, 0, 0, 0, 1]);
+});
+
+/** A call's stream in one process, and a client that comes back for it at another; both have one store. */
+async function resumedElsewhere(store: EventStore) {
+  const made = (replica: string): StoredStreams => {
+    const bounds = { held: new HeldBytes(100_000_000), maxStreamBufferBytes: 1_000_000, stallTimeoutMs: 5_000 };
+    const isAlive = async (): Promise<boolean> => true;
+    const rest = { owner: 'a', primed: true, clock: systemClock, logger: silentLogger };
+    const streams = new StoredStreams({ key: 'key', replica, isAlive, store, bounds, ...rest });
+    closeAfter({ close: async () => streams.close() });
+    return streams;
+  };
+  const call = made('00000001').call('1');
+  const there = made('00000000');
+  const eventId = await store.storeEvent(`key/${call.id}`, {});
+  call.prime();
+  const server = createServer((_request, response) => {
+    void there.resume(eventId, response, {}, () => call);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { call, told: exchange(url, { method: 'GET' }).then(({ messages }) => messages) };
+}
+
+test('a call that ends without an answer ends for a client that reads it at another replica', async () => {
+  const { call, told } = await resumedElsewhere(new MemoryEventStore());
+  call.end();
+  expect(await told).toEqual([]);
+});
+
+test('an answer that no store takes is told as not known to a client that reads it at another replica', async () => {
+  const { call, told } = await resumedElsewhere(new MemoryEventStore());
+  call.send(JSON.stringify({ ...ANSWER, result: { text: 'x'.repeat(9_000_000) } }));
+  call.end();
+  const error = { data: { code: 'ERR_OUTCOME_UNKNOWN' }, message: expect.stringContaining('not in the event store') };
+  expect(await told).toMatchObject([{ id: 1, error }]);
+});
+
+test('an answer that a store did not take when it came is put there later, and read at another replica', async () => {
+  const store = new MemoryEventStore();
+  let refusals = 0;
+  const { call, told } = await resumedElsewhere({
+    replayEventsAfter: (id, to) => store.replayEventsAfter(id, to),
+    storeEvent: async (stream, message) => {
+      if ('result' in (message as object) || 'over' in (message as object)) {
+        if (refusals++ < 3) throw new Error('away');
+      }
+      return store.storeEvent(stream, message);
+    },
+  });
+  call.send(JSON.stringify(ANSWER));
+  call.end();
+  expect(await told).toEqual([ANSWER]);
+  expect(refusals).toBeGreaterThan(3);
+});
+
+test('the client of the replica itself is sent no mark of an end', async () => {
+  const store = new MemoryEventStore();
+  const { call, told } = await resumedElsewhere(store);
+  call.end();
+  await told;
+  const server = createServer((_request, response) => {
+    (call as StoredStream).resume(response, '1', {});
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+  const { messages } = await exchange(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { method: 'GET' });
+  expect(messages).toEqual([]);
 });

@@ -4,7 +4,7 @@
  * client its message.
  */
 export interface EventStore {
-  /** Keeps a message, and resolves to the id of its event, which no other event of any stream has. An empty object stands for an event without a message. */
+  /** Keeps a message, and resolves to the id of its event, which no other event of any stream has. An empty object stands for an event without a message; one with `over` alone for the end of a call whose answer is not stored. */
   storeEvent(streamId: string, message: unknown): Promise<string>;
   /** The stream an event belongs to; undefined when it is not known. Without this method `replayEventsAfter` is asked. */
   getStreamIdForEventId?(eventId: string): Promise<string | undefined>;

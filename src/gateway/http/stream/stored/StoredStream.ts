@@ -3,6 +3,8 @@ import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../../../connecti
 import type { Clock } from '../../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
+import { backoffMs } from '../../../../core/time/backoff.js';
+import { sleep } from '../../../../core/time/sleep.js';
 import { inTurnOrNow } from '../../../../core/time/turns.js';
 import { type WaitBounds, within } from '../../../../core/time/within.js';
 import { NO_ROOM } from '../../holdAnswer.js';
@@ -10,8 +12,9 @@ import type { JsonBody } from '../../respond.js';
 import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
 import { RETRY_MS, type SessionStream } from '../SessionStream.js';
+import { streamPlaceOf } from '../streamIds.js';
 import type { EventStore } from './EventStore.js';
-import { EVENT_ID, OVER, replaying, replayTexts } from './replaying.js';
+import { ENDED, EVENT_ID, isMark, OVER, replaying, replayTexts, UNSTORED } from './replaying.js';
 
 export interface StoredStreamOptions {
   /** What the session knows it by. */
@@ -32,6 +35,9 @@ export interface StoredStreamOptions {
 export const STORE_TIMEOUT_MS = 5_000;
 /** Longest that it may take to hand over what a client missed, in ms. */
 const REPLAY_TIMEOUT_MS = 30_000;
+/** How often a store that takes no end of a call is tried again: other replicas wait for that end. */
+const END_PAUSES = { initialMs: 1_000, maxMs: 30_000, jitterRatio: 0.5 };
+const END_TRIES = 20;
 /** What an event takes beside its frame until the store has it. */
 const STEP_BYTES = 1_024;
 
@@ -51,6 +57,12 @@ export class StoredStream implements SessionStream {
   #resumes = 0;
   /** Answers that the store did not take. */
   #unstored: Frame[] = [];
+  /** Whether the store has events, so that a client may read on at another replica, and whether it has an answer. */
+  #begun = false;
+  #answered = false;
+  #sent = false;
+  /** Ends the wait for a store that takes no end. */
+  #waiting: AbortController | undefined;
 
   constructor(options: StoredStreamOptions) {
     this.id = options.id;
@@ -93,6 +105,7 @@ export class StoredStream implements SessionStream {
       const stream = this.#stream;
       const write = (id: string, text: string): void => {
         if (over()) throw OVER;
+        if (isMark(text)) return;
         const frame = new Frame(text);
         // It is in the store: a client that reads comes back for it.
         const { held } = this.#options.bounds;
@@ -146,7 +159,9 @@ export class StoredStream implements SessionStream {
     const frame = new Frame(json);
     this.#next(async () => {
       const { bounds, owner } = this.#options;
+      this.#sent = true;
       const id = await this.#stored(frame);
+      this.#answered ||= id !== undefined;
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
       if (id === undefined && !reached && frame.hold(bounds.held, owner)) this.#unstored.push(frame);
@@ -159,7 +174,35 @@ export class StoredStream implements SessionStream {
 
   end(): void {
     this.#ended = true;
-    this.#next(async () => this.#stream?.end());
+    this.#next(async () => {
+      this.#stream?.end();
+      if (this.#begun && !this.#answered && streamPlaceOf(this.id)?.own === false) void this.#tellEnd();
+    });
+  }
+
+  /** Puts an answer that the store did not take there now, or that there is none: until it takes one of them. Never rejects. */
+  async #tellEnd(): Promise<void> {
+    const { clock } = this.#options;
+    this.#waiting = new AbortController();
+    const { signal } = this.#waiting;
+    for (let tries = 1; tries <= END_TRIES && !signal.aborted && !(await this.#storedEnd()); tries++) {
+      await sleep(clock, backoffMs(tries, END_PAUSES), { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  #storedEnd(): Promise<boolean> {
+    const tried = async (): Promise<void> => {
+      for (const frame of [...this.#unstored]) {
+        if ((await this.#stored(frame)) === undefined) continue;
+        this.#answered = true;
+        if (!this.#unstored.includes(frame)) continue;
+        this.#unstored = this.#unstored.filter((each) => each !== frame);
+        frame.release(this.#options.bounds.held);
+      }
+      this.#answered ||= (await this.#store(this.#sent ? UNSTORED : ENDED)) !== undefined;
+    };
+    this.#next(tried);
+    return this.#last.then(() => this.#answered);
   }
 
   cut(): void {
@@ -169,6 +212,7 @@ export class StoredStream implements SessionStream {
 
   /** It is not resumed any more. */
   forget(): void {
+    this.#waiting?.abort();
     for (const frame of this.#unstored.splice(0)) frame.release(this.#options.bounds.held);
   }
 
@@ -183,7 +227,9 @@ export class StoredStream implements SessionStream {
     const bounds = this.#bounds('store an event', STORE_TIMEOUT_MS);
     const ask = async (): Promise<string> => store.storeEvent(storedAs, message);
     const id = await this.#tried('store an event', () => within(ask(), bounds));
-    return typeof id === 'string' && EVENT_ID.test(id) ? id : undefined;
+    if (typeof id !== 'string' || !EVENT_ID.test(id)) return undefined;
+    this.#begun = true;
+    return id;
   }
 
   #bounds(what: string, timeoutMs: number): WaitBounds {

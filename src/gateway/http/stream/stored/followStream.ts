@@ -9,6 +9,7 @@ import { ownerOf } from '../../../session/origin.js';
 import { EventStream, type EventStreamBounds } from '../EventStream.js';
 import { Frame } from '../Frame.js';
 import type { StreamPlace } from '../streamIds.js';
+import { isMark, isUnstored } from './replaying.js';
 
 /** How often a store is asked for what came meanwhile, in ms. */
 const POLL_MS = 500;
@@ -31,8 +32,8 @@ export interface Followed {
 }
 
 /**
- * The stream of a call that runs in another process, as a store has it: until its answer came, or, when that process has gone, until
- * its client was told that no one knows. Never rejects.
+ * The stream of a call that runs in another process, as a store has it: until its answer or its end came, or, when that process has gone,
+ * until its client was told that no one knows. Never rejects.
  */
 export async function followStream(followed: Followed): Promise<void> {
   const { response, headers, bounds, place, clock = systemClock, isAlive, replay, signal } = followed;
@@ -42,10 +43,17 @@ export async function followStream(followed: Followed): Promise<void> {
   // It may have gone before we came here.
   if (response.destroyed) left.abort();
   const ended = AbortSignal.any([left.signal, signal]);
+  /** Or ended without an answer. */
   let answered = false;
   let gone = false;
+  let unstored = false;
   for (let polls = 1; !ended.aborted; polls++) {
     await replay((id, text) => {
+      if (isMark(text)) {
+        answered = true;
+        unstored = isUnstored(text);
+        return;
+      }
       const frame = new Frame(text);
       // It is in the store: a client that reads comes back for it.
       if (!bounds.held.hasRoomFor(ownerOf(response), frame.length)) {
@@ -61,14 +69,19 @@ export async function followStream(followed: Followed): Promise<void> {
     // What it wrote last is read once more.
     if (!gone) await sleep(clock, POLL_MS, { signal: ended }).catch(() => undefined);
   }
-  if (!answered && gone) tellLost(stream, followed);
+  if (unstored) tellLost(stream, followed, 'its answer is not in the event store');
+  else if (!answered && gone) tellLost(stream, followed);
   stream.end();
 }
 
 /** Says in place of an answer that there will be none. */
-export function tellLost(stream: EventStream, { place, logger }: Pick<Followed, 'place' | 'logger'>): void {
+export function tellLost(
+  stream: EventStream,
+  { place, logger }: Pick<Followed, 'place' | 'logger'>,
+  why = 'the process that ran it has gone, or is another one',
+): void {
   if (place.callId === undefined) return;
-  const error = new OutcomeUnknownError('gateway', 'the call', 'the process that ran it has gone, or is another one');
+  const error = new OutcomeUnknownError('gateway', 'the call', why);
   stream.send(new Frame(`{"jsonrpc":"2.0","id":${place.callId},"error":${failureText(failureOf(error, logger))}}`));
 }
 

@@ -14,6 +14,15 @@ export function replaying(owner: string, over: () => boolean, replay: () => unkn
 /** What ends a replay that no client waits for any more. */
 export const OVER = new Error('its client has gone, or came back on another connection');
 
+/** Stored behind the last event of a call whose answer the store does not have: it ended without one, or the store did not take it. No client is sent it. */
+export const ENDED = { over: 'ended' };
+export const UNSTORED = { over: 'unstored' };
+const MARKS: ReadonlySet<string> = new Set([ENDED, UNSTORED].map((mark) => JSON.stringify(mark)));
+
+/** Whether the text of an event says that no answer follows. */
+export const isMark = (text: string): boolean => MARKS.has(text);
+export const isUnstored = (text: string): boolean => text === JSON.stringify(UNSTORED);
+
 /** What an event's id may be: it stands on a line of its own. */
 export const EVENT_ID = /^[^\0\r\n]{1,1024}$/;
 
