@@ -16,6 +16,7 @@ const step = fc.oneof(
       timeoutMs: fc.constantFrom(forever, 100, 100, 250),
       weight: fc.constantFrom(1, 1, 1, 2),
       signal: fc.constantFrom(undefined, undefined, 0, 1),
+      more: fc.constantFrom(0, 0, 0, 4),
     }),
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('shift' as const), times: fc.constantFrom(1, 2, 30) }) },
@@ -47,8 +48,9 @@ class Model {
     const rounds = Math.max(0, ...lists.map((list) => list.length));
     return Array.from({ length: rounds }, (_, round) => lists.flatMap((list) => list.slice(round, round + 1))).flat();
   }
-  mayWait(owner: string | undefined): boolean {
-    const free = this.#max - this.order.length;
+  mayWait(owner: string | undefined, more: number): boolean {
+    const free = this.#max + more - this.order.length;
+    if (this.order.length < more) return true;
     return free > 0 && (owner === undefined || (this.#lists.get(owner)?.length ?? 0) < 3 * free);
   }
   add(owner: string | undefined, waiting: Waiting): void {
@@ -100,18 +102,18 @@ test(
             if (each.do === 'wait') {
               for (let i = 0; i < each.times; i++) {
                 const number = asked++;
-                const { owner, timeoutMs, weight } = each;
+                const { owner, timeoutMs, weight, more } = each;
                 owners.set(number, owner);
                 const signal =
                   each.signal === undefined ? undefined : (controllers[each.signal] as AbortController).signal;
                 const ahead = queue.ahead(owner);
                 const told = [ahead.size, ahead.weight, [...ahead.weights()]];
-                queue.wait({ timeoutMs, weight, signal, tag: number }, owner).then(
+                queue.wait({ timeoutMs, weight, signal, tag: number }, owner, more).then(
                   (value) => void ends.set(number, `served ${value}`),
                   (error: unknown) => void ends.set(number, error instanceof Error ? error.message : String(error)),
                 );
-                if (!model.mayWait(owner)) {
-                  expected.set(number, `queue: ${model.order.length} are waiting, ${maxQueue} may`);
+                if (!model.mayWait(owner, more)) {
+                  expected.set(number, `queue: ${model.order.length} are waiting, ${maxQueue + more} may`);
                   continue;
                 }
                 model.add(owner, { number, weight, signal: each.signal, dueMs: clock.now() + timeoutMs });

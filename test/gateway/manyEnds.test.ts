@@ -52,15 +52,18 @@ test('the calls of a session that its client ends', async () => {
 });
 
 test('the calls that wait for a start which failed', async () => {
-  const queue = new PartitionQueue('a', new FakeClock(), () => ({}) as never);
+  const queue = new PartitionQueue(
+    { server: 'a', clock: new FakeClock(), maxQueue: 1_000, evictable: true },
+    () => ({}) as never,
+  );
   using turns = countTurns();
   const waits = Array.from({ length: 400 }, () =>
-    queue.wait({ untilMs: 1e6, queueMs: 1e6 } as never, true, 1_000).then(
+    queue.wait({ untilMs: 1e6, queueMs: 1e6 } as never, true, 0).then(
       () => undefined,
       (error: unknown) => [error, turns.count] as const,
     ),
   );
-  queue.rejectOldest('failed', 400);
+  queue.rejectNext('failed', 400);
   expect(queue.size).toBe(0);
   const told = await Promise.all(waits);
   expect(told.every((each) => each?.[0] === 'failed')).toBe(true);

@@ -86,11 +86,13 @@ export class FairQueue<T> implements QueueAhead {
     return { size, weight: weights.reduce((sum, each) => sum + each, 0), weights: () => weights };
   }
 
-  /** Takes the last place of the owner's; settles as `WaitQueue.wait` says. */
-  wait(options: WaitOptions, owner?: string): Promise<T> {
+  /** Takes the last place of the owner's; settles as `WaitQueue.wait` says. `more`: so many places are there beside `maxQueue`, the first of which any owner may take. */
+  wait(options: WaitOptions, owner?: string, more = 0): Promise<T> {
     const { what, maxQueue } = this.#options;
     const ended = options.signal?.aborted === true || options.timeoutMs === 0;
-    if (!ended && !this.#mayWait(owner)) return Promise.reject(new QueueFullError(what, this.#size, maxQueue));
+    if (!ended && !this.#mayWait(owner, more)) {
+      return Promise.reject(new QueueFullError(what, this.#size, maxQueue + more));
+    }
     const next = this.#next;
     const group = next !== undefined && next.owner === owner ? next : (this.#groups.get(owner) ?? this.#join(owner));
     const waiting = group.queue.wait(options);
@@ -147,9 +149,10 @@ export class FairQueue<T> implements QueueAhead {
     return waiter;
   }
 
-  #mayWait(owner: string | undefined): boolean {
-    if (owner === undefined) return this.#size < this.#options.maxQueue;
-    return this.#shares.mayTake(owner, 1, this.#shares.taken - this.#size);
+  #mayWait(owner: string | undefined, more: number): boolean {
+    if (this.#size < more) return true;
+    if (owner === undefined) return this.#size < this.#options.maxQueue + more;
+    return this.#shares.mayTake(owner, 1, this.#shares.taken - this.#size + more);
   }
 
   #join(owner: string | undefined): Group<T> {

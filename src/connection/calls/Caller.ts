@@ -13,8 +13,8 @@ export interface Caller {
   readonly subject?: string;
   /**
    * Where it asks from, for one without a principal: connections of its own (by its capabilities) count to that share, within which
-   * they give way to each other (not on `bound` servers), and so does what leads its calls back to one of several targets. No part of
-   * what keeps connections apart. What follows a space names a part of it, whose failures are those of the whole. @defaultValue none
+   * they give way to each other (not on `bound` servers), and so does what leads its calls back to one of several targets. Those that wait for
+   * a slot take turns by it. No part of what keeps connections apart. What follows a space names a part of it, whose failures are those of the whole. @defaultValue none
    */
   readonly origin?: string;
   /** `bound` mode: the downstream session that owns the connection. */

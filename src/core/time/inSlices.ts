@@ -1,4 +1,4 @@
-import { inTurn, inTurnOrNow } from './turns.js';
+import { inTurn, inTurnOrNow, isTurnSpent, spendCaller } from './turns.js';
 
 /** What is done in one turn of the event loop, in ms. */
 const SLICE_MS = 5;
@@ -23,13 +23,18 @@ export async function inSlices(step: () => boolean, steps = STEPS): Promise<void
 }
 
 /**
- * Runs `step` for each thing, a bounded number in each turn of the event loop, the first at once: for what takes its time in promises behind the step, as
- * what callers make of their calls' ends does. Rejects with what it throws.
+ * Runs `step` for each thing, a bounded number in each turn of the event loop, the first at once where the share of all is not used up yet, to which each counts: for what takes its
+ * time in promises behind the step, as what callers make of their calls' ends does. Rejects with what it throws.
  */
 export async function inGroups<T>(things: readonly T[], step: (thing: T, at: number) => void): Promise<void> {
-  const group = (from: number): void => {
-    for (const [at, thing] of things.slice(from, from + AT_ONCE).entries()) step(thing, from + at);
-  };
-  group(0);
-  for (let from = AT_ONCE; from < things.length; from += AT_ONCE) await inTurn(() => group(from));
+  for (let from = 0; from < things.length; from += AT_ONCE) {
+    const group = (): void => {
+      for (const [at, thing] of things.slice(from, from + AT_ONCE).entries()) {
+        step(thing, from + at);
+        spendCaller();
+      }
+    };
+    if (from === 0 && !isTurnSpent()) group();
+    else await inTurn(group);
+  }
 }

@@ -12,7 +12,7 @@ import { holdTurn, holdWaiting } from '../http/holdAnswer.js';
 import { type Target, targetOf } from '../http/paths.js';
 import { allowOrigin, answerPreflight, isPreflight } from '../http/request/cors.js';
 import type { Guard, Refused } from '../http/request/guard.js';
-import { itsTurn } from '../http/request/itsTurn.js';
+import { itsTurn, laterTurn } from '../http/request/itsTurn.js';
 import { mayBeLate, refuseLate } from '../http/request/late.js';
 import { watchRequest } from '../http/request/readInTurns.js';
 import { sendFailure, watchAnswers } from '../http/respond.js';
@@ -125,11 +125,12 @@ export class HttpFront {
       this.#answered(response);
       return;
     }
-    if (!waitsItsTurn(response)) {
+    const turn = waitsItsTurn(response) ? itsTurn(response) : laterTurn(request, http.bounds.held);
+    if (turn === undefined) {
       this.#begin(request, response, target, mounted);
       return;
     }
-    itsTurn(response)
+    turn
       .then(() => response.destroyed || this.#begin(request, response, target, mounted))
       .catch((error: unknown) => this.#failed(error, response));
   }

@@ -48,7 +48,10 @@ export interface PoolOptions {
    * @defaultValue 64
    */
   readonly maxConcurrent?: number | 'auto';
-  /** Callers waiting for one partition of a server, from 0; 0 refuses every call that would have to wait. @defaultValue 1024 */
+  /**
+   * Callers waiting for one partition of a server, from 0; 0 refuses every call that would have to wait. Those without a principal take turns by
+   * `caller.origin`, and one origin has three quarters of the places at most. @defaultValue 1024
+   */
   readonly maxQueue?: number;
   /** Bytes of one message, each way, from 1024 (what a server says unasked: 8 MiB at most); twice that may wait for a server that does not read. @defaultValue 67108864 */
   readonly maxMessageBytes?: number;

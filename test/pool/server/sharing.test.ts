@@ -32,6 +32,35 @@ test('shared: at maxConcurrent the others queue, first come first served, up to 
   expect(await Promise.all([hanging[1], late[0]])).toEqual(['ERR_OUTCOME_UNKNOWN', 'ERR_OUTCOME_UNKNOWN']);
 });
 
+test('shared: callers of several addresses take turns, and one has three quarters of the places', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer({ ...MEMORY, maxConcurrent: 1, maxQueue: 8 });
+  const from = (origin: string, name: string) => outcome(call(name, { caller: { origin } }));
+  await call('warm');
+  const all = [from('a', 'hang')];
+  await settled();
+  all.push(...[1, 2, 3, 4, 5, 6, 7].map((at) => from('a', `a${at}`)), from('b', 'b1'), from('b', 'b2'));
+  await settled();
+  expect(await all[7]).toBe('ERR_QUEUE_FULL');
+  connector.last.answer(connector.last.seen.at(-1)?.id as number, 'done');
+  await Promise.all(all);
+  expect(connector.last.calls).toEqual(['warm', 'hang', 'a1', 'b1', 'a2', 'b2', 'a3', 'a4', 'a5', 'a6']);
+});
+
+test.each([
+  ['of one principal', 'shared', { principal: 'ann', origin: 'a' }],
+  ['of a session that has its own connection', 'bound', { key: 's', origin: 'a' }],
+] as const)('callers %s may take all places', async (_, sharing, caller) => {
+  const { pool, call } = memoryPool();
+  pool.addServer({ ...MEMORY, sharing, maxConcurrent: 1, maxQueue: 8 });
+  await call('warm', { caller });
+  const all = Array.from({ length: 9 }, () => outcome(call('hang', { caller })));
+  await settled();
+  expect(pool.stats('s')).toMatchObject({ inFlight: 1, queued: 8 });
+  await pool.close({ graceMs: 0 });
+  await Promise.all(all);
+});
+
 test('leased: each call has a connection to itself, up to maxConnections', async () => {
   const { pool, connector, call } = memoryPool();
   pool.addServer({ ...MEMORY, sharing: 'leased', maxConnections: 2 });

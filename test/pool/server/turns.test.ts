@@ -4,6 +4,7 @@ import { MultiServerRateLimiter } from '../../../src/concurrent/limiter/MultiSer
 import { RateLimiter } from '../../../src/concurrent/limiter/RateLimiter.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
+import { countTurns } from '../../support/countTurns.js';
 import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';
 
 const EVE = { caller: { origin: '192.0.2.1' } };
@@ -87,4 +88,24 @@ test("maxConcurrent: 'auto': one caller's calls that hang, and wait, lock no oth
   expect(pool.stats('s')).toMatchObject({ limit: 20, inFlight: 20, queued: 20 });
   over.abort('enough');
   expect(new Set(await Promise.all(eve))).toEqual(new Set(['enough']));
+});
+
+test('hundreds that wait for a slot of a connection that dies once more hear in turns of the event loop that it backs off', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer({ ...MEMORY, maxConcurrent: 1 });
+  for (let start = 0; start < 2; start++) {
+    if (start > 0) connector.last.die('it crashed');
+    await call('warm');
+  }
+  using turns = countTurns();
+  const told = new Set<number>();
+  const calls = ['hang', ...Array.from({ length: 500 }, (_, at) => `${at}`)].map(async (name) => {
+    const end = await outcome(call(name));
+    told.add(turns.count);
+    return end;
+  });
+  await expect.poll(() => pool.stats('s').queued).toBe(500);
+  connector.last.die('it crashed again');
+  expect(new Set(await Promise.all(calls))).toEqual(new Set(['ERR_OUTCOME_UNKNOWN', 'ERR_BACKING_OFF']));
+  expect(told.size).toBeGreaterThan(3);
 });

@@ -1,8 +1,10 @@
-import type { ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { isTurnSpent, spendCaller } from '../../../core/time/turns.js';
 import { RingQueue } from '../../../core/wait/RingQueue.js';
 import { Turns } from '../../../core/wait/Turns.js';
 import { addressOrigin } from '../../session/origin.js';
+import type { HeldBytes } from '../HeldBytes.js';
 
 /** Requests that begin in one turn of the event loop, of all that waited for it. */
 const PER_TURN = 8;
@@ -10,6 +12,9 @@ const PER_TURN = 8;
 const MAX_WAITING = 64;
 /** While none of them begins for so long, in ms, it is read all the same: else nothing would tell that its client has left. */
 const MAX_PAUSE_MS = 1_000;
+
+/** Node reads so much of a connection at one go: what comes behind it waits there until a body is taken. */
+const PIECE_BYTES = 64 * 1_024;
 
 /** What waits to begin requests. */
 interface Line {
@@ -82,6 +87,11 @@ class Pipelines {
     else this.#schedule();
   };
 
+  /** Whether any may begin, and has not yet. */
+  get waiting(): boolean {
+    return this.#ready.size > 0;
+  }
+
   of(socket: Socket): Pipeline {
     let pipeline = this.#all.get(socket);
     if (pipeline === undefined) {
@@ -143,4 +153,20 @@ export function arrayTurn(owner: string): Promise<void> {
     };
     pipelines.add({ owner, begin });
   });
+}
+
+/**
+ * A request that is behind no other on its connection begins in the turn in which it came, and counts to the share of all, as long as that is not used up
+ * and none waits: undefined then. Else it waits as those of its address do, in the same turns; what has come of its body counts meanwhile, and where there is no room for that it
+ * is refused at once.
+ */
+export function laterTurn({ headers, socket }: IncomingMessage, held: HeldBytes): Promise<void> | undefined {
+  if (!pipelines.waiting && !isTurnSpent()) {
+    spendCaller();
+    return undefined;
+  }
+  const { 'content-length': length = 0, 'transfer-encoding': coding } = headers;
+  const bytes = coding === undefined ? Math.min(PIECE_BYTES, Number(length)) : PIECE_BYTES;
+  const owner = addressOrigin(socket?.remoteAddress);
+  return held.takeFor(owner, bytes) ? arrayTurn(owner).then(() => held.giveBackFor(owner, bytes)) : undefined;
 }

@@ -16,7 +16,7 @@ let uses = 0;
 /**
  * The connections of one group of callers (principal, session, capabilities) to one server: a counter and a queue. A
  * call takes a slot on a connection that is up. While none is up it waits for the start, which all callers share, as long
- * as that may take; while all are busy it waits in the queue, first come, first served. No timer is its own: what
+ * as that may take; while all are busy it waits in the queue. No timer is its own: what
  * idles is found by the server's sweep.
  */
 export class Partition implements ConnectionHolder {
@@ -139,7 +139,7 @@ export class Partition implements ConnectionHolder {
     }
     if (pooled.load === 0) this.#ends.end(pooled);
     // Those who wait for a slot wait for a start, or are refused while it backs off.
-    if (this.#open === 0) this.#queue?.release();
+    if (this.#open === 0) this.#queue?.release(this.health.refusal());
   }
 
   disconnected(pooled: PooledConnection, reason: DisconnectReason): void {
@@ -211,12 +211,12 @@ export class Partition implements ConnectionHolder {
 
   /** In the queue: for a start as long as it takes, for a slot as long as the bounds allow. */
   async #wait(bounds: AcquireBounds): Promise<PooledConnection | undefined> {
-    const { clock, server, maxQueue, maxConnections, slots } = this.#settings;
+    const { maxConnections, slots } = this.#settings;
     this.caller = bounds.caller ?? this.caller;
     for (const { made } of this.connections) made.hurry?.();
-    this.#queue ??= new PartitionQueue(`server ${server}`, clock, () => this.#detail());
+    this.#queue ??= new PartitionQueue(this.#settings, () => this.#detail());
     // Those for whom a connection is or can be started are not queued.
-    const waiting = this.#queue.wait(bounds, this.#open === 0, maxQueue + (maxConnections - this.#open) * slots);
+    const waiting = this.#queue.wait(bounds, this.#open === 0, (maxConnections - this.#open) * slots);
     this.#grow();
     return waiting;
   }
@@ -229,7 +229,7 @@ export class Partition implements ConnectionHolder {
     return { live, creating, dying, slots, inUse, waiting: queued + 1, lastCreateError: health.lastError };
   }
 
-  /** Hands free slots to those who wait, oldest first. */
+  /** Hands free slots to those who wait, in their turns. */
   #serve(): void {
     for (let pooled = this.#free.at(-1); pooled !== undefined; pooled = this.#free.at(-1)) {
       const waiter = this.#queue?.shift();
@@ -268,7 +268,7 @@ export class Partition implements ConnectionHolder {
     const { slots } = this.#settings;
     const coming = (this.#starts.size - 1) * slots;
     const all = this.#open === 0 && coming <= 0;
-    if (awaited) this.#queue?.rejectOldest(error, all ? this.queued : Math.min(slots, this.queued - coming));
+    if (awaited) this.#queue?.rejectNext(error, all ? this.queued : Math.min(slots, this.queued - coming));
   }
 
   #adopt(pooled: PooledConnection): void {
@@ -283,7 +283,7 @@ export class Partition implements ConnectionHolder {
     this.#settings.host.onConnected(this, pooled, replaces);
     this.#serve();
     // Those it has no slot for wait for one from here on.
-    if (this.#starts.size <= 1) this.#queue?.release();
+    if (this.#starts.size <= 1) this.#queue?.release(undefined);
     // Most calls need no queue: without one they need not ask it either.
     if (this.queued > 0) return;
     this.#queue?.rejectAll(undefined);
