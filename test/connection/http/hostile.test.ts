@@ -95,16 +95,16 @@ test('`retry: 0` does not make a stream be opened again without a pause', async 
     },
   });
   await openHttp(server.url, LEGACY);
-  await expect.poll(() => opened, { timeout: 5_000 }).toBeGreaterThan(2);
+  await expect.poll(() => opened).toBeGreaterThan(2);
   const from = opened;
   const fromMs = performance.now();
-  await expect.poll(() => opened, { timeout: 5_000 }).toBeGreaterThanOrEqual(from + 4);
+  await expect.poll(() => opened).toBeGreaterThanOrEqual(from + 4);
   // Four pauses of 250 ms; a timer is never early by more than a tick.
   expect(performance.now() - fromMs).toBeGreaterThan(600);
 });
 
 test('a flood of events is read in turns of the loop', async () => {
-  const events = 50_000;
+  const events = 5_000;
   let flood = (): void => undefined;
   const server = await RawServer.listen({
     get: ({ sse, res }) => {
@@ -124,7 +124,7 @@ test('a flood of events is read in turns of the loop', async () => {
   };
   setImmediate(look);
   flood();
-  await expect.poll(() => connection.counters.garbage, { timeout: 10_000 }).toBe(events);
+  await expect.poll(() => connection.counters.garbage).toBe(events);
   expect(most).toBeLessThanOrEqual(2 * TURN_DEFAULTS.maxMessages);
   expect(await connection.request('tools/call', { name: 'echo', arguments: { text: 'here' } }, {})).toEqual(
     said('here'),

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { request } from 'node:http';
 import type { Tool } from '@modelcontextprotocol/client';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import type { HttpConnection } from '../../../src/connection/http/HttpConnection.js';
 import { HttpDispatchers } from '../../../src/connection/net/sockets/HttpDispatchers.js';
 import type { EraFinding } from '../../../src/connection/protocol/era.js';
@@ -11,6 +11,9 @@ import { closeAfter } from '../../support/closeAfter.js';
 import { everythingHttp, openHttp, sdkServer } from '../../support/httpServers.js';
 import { call, failure } from '../../support/rawCalls.js';
 import { said } from '../../support/rawServer.js';
+
+// Programs start here, one after another, and the machine may be busy.
+vi.setConfig({ testTimeout: 60_000 });
 
 const answered = (text: string): object => expect.objectContaining(said(text));
 
@@ -39,7 +42,7 @@ test('server-everything is found to be legacy, answers, restarts in mid-call, an
       { onProgress: (each) => progress.push(each.progress) },
     ),
   );
-  await expect.poll(() => progress.length, { timeout: 5_000 }).toBeGreaterThan(1);
+  await expect.poll(() => progress.length).toBeGreaterThan(1);
   await first.close();
   await everythingHttp(first.port);
   // The stream had event ids: it is resumed at the new server, which knows neither it nor the session.
@@ -62,10 +65,13 @@ test('a modern server is found out, lists, answers, cancels by the end of the st
     constructor: RpcError,
     rpcCode: -32601,
   });
-  expect(await failure(call(connection, 'slow', { ms: 60_000 }, { timeoutMs: 60 }))).toBeInstanceOf(
-    RequestTimeoutError,
-  );
-  await expect.poll(() => call(connection, 'cancelled')).toEqual(answered('1'));
+  // On a busy machine one may be given up before its server has it.
+  const cancelled = async (): Promise<unknown> => {
+    const error = await failure(call(connection, 'slow', { ms: 60_000 }, { timeoutMs: 60 }));
+    expect(error).toBeInstanceOf(RequestTimeoutError);
+    return call(connection, 'cancelled');
+  };
+  await expect.poll(cancelled).not.toEqual(answered('0'));
 });
 
 test('a tool’s arguments go into headers by its definition, which is asked for anew when it is outdated', async () => {
