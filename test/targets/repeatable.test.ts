@@ -21,7 +21,7 @@ test('calls of repeatable tools are copied to a mirror: by their names, whatever
   await call('write_file');
   await call('searching').catch(() => undefined);
   // What is asked for once, or goes on with what one client was asked, is not repeated.
-  for (const more of [{ task: {} }, { requestState: 's' }, { inputResponses: {} }]) await call('search', more);
+  for (const more of [{ task: {} }, { requestState: '[]' }, { inputResponses: {} }]) await call('search', more);
   await call('read_file');
   await call('search');
   await expect.poll(() => of.stats('app').spread?.mirror).toMatchObject({ sent: 2, same: 2 });
