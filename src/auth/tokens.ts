@@ -61,9 +61,9 @@ export function failedAt(
 ): SignInError {
   if (error instanceof SignInError) return error;
   const code = error instanceof OAuthError ? `${error.code}: ` : '';
-  const said = withoutSecrets(messageOf(error), secrets);
+  const said = withoutSecrets(`${code}${messageOf(error)}`, secrets);
   // A cause would repeat them.
-  return new SignInError(name, `${issuer}: ${code}${show(said).slice(1, -1)}`);
+  return new SignInError(name, `${issuer}: ${show(said).slice(1, -1)}`);
 }
 
 /** So much of what an authorization server says of a failure is looked at; what is shown is shorter. */

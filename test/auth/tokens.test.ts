@@ -1,3 +1,4 @@
+import { OAuthError } from '@modelcontextprotocol/client';
 import { expect, test } from 'vitest';
 import { failedAt, grantOf } from '../../src/auth/tokens.js';
 
@@ -51,6 +52,14 @@ test('of a long error its beginning is looked at, and no beginning of a secret i
     }
   }
   expect(failed(`page ${'<br> '.repeat(1_000)}`, 's3cr3t-value')).toContain('page <br>');
+});
+
+test('a secret in the code of an error is blotted out, too, and control characters are spelled out', () => {
+  const error = new OAuthError('no: s3cr3t-value\u001b[31m', 'again');
+  const { message } = failedAt({ name: 'far' } as never, { issuer: 'https://issuer.example' } as never, error, [
+    's3cr3t-value',
+  ]);
+  expect(message).toContain('no: ***\\u001b[31m: again');
 });
 
 test.each([1e306, -1e306, 1e12, Number.MAX_VALUE])(

@@ -24,9 +24,13 @@ export interface GuardedFetchOptions {
   readonly onStatus?: (status: number) => void;
 }
 
-/** Most commas in a body: metadata and tokens have some hundred. Each value may be an error of its own to those who check what they read. */
+/**
+ * Most commas, and most bytes of characters that are not ASCII or are escaped, in a body that says what was asked for: metadata and tokens have
+ * some hundred of the former. Each value may be an error of its own to those who check what they read, and a URL parser takes a time that is
+ * quadratic in the characters of a host.
+ */
 const MAX_COMMAS = 4_000;
-const COMMA = 0x2c;
+const MAX_ESCAPED = 4_000;
 
 const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
 
@@ -111,9 +115,24 @@ async function bodyOf(body: IncomingMessage, maxBytes: number, url: URL): Promis
     if (bytes > maxBytes) throw tooLong(url, maxBytes);
     chunks.push(chunk);
   }
-  const whole = new Uint8Array(Buffer.concat(chunks));
-  let commas = 0;
-  for (let at = whole.indexOf(COMMA); at !== -1; at = whole.indexOf(COMMA, at + 1)) commas++;
-  if (commas > MAX_COMMAS) throw new GuardError(`${url.origin} answers with more than ${MAX_COMMAS} values`);
-  return whole;
+  const whole = Buffer.concat(chunks);
+  const { statusCode: status = 0 } = body;
+  if (status >= 200 && status < 300) {
+    const text = whole.toString('latin1');
+    if (occursMore(text, /,/g, MAX_COMMAS)) {
+      throw new GuardError(`${url.origin} answers with more than ${MAX_COMMAS} values`);
+    }
+    if (occursMore(text, /[\x80-\xff%]|\\u/g, MAX_ESCAPED)) {
+      throw new GuardError(
+        `${url.origin} answers with more than ${MAX_ESCAPED} bytes that are not ASCII, or are escaped`,
+      );
+    }
+  }
+  return new Uint8Array(whole);
+}
+
+function occursMore(text: string, sought: RegExp, max: number): boolean {
+  let count = 0;
+  for (const _ of text.matchAll(sought)) if (++count > max) return true;
+  return false;
 }

@@ -182,7 +182,9 @@ export class Endpoint {
     return this.credentials !== stale;
   }
 
+  /** Undefined for what is no URL, or may have a host of very many characters that are not ASCII: its parser takes a time quadratic in them. */
   resolve(location: string): URL | undefined {
+    if (location.length > 2_048 && /[^!-~]/.test(location)) return undefined;
     return URL.canParse(location, this.#url.href) ? new URL(location, this.#url) : undefined;
   }
 

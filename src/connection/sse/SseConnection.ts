@@ -1,4 +1,4 @@
-import { messageOf, ProtocolError } from '../../core/errors.js';
+import { messageOf, ProtocolError, show } from '../../core/errors.js';
 import type { Flow } from '../channel/large/LargeReply.js';
 import { LongMessage } from '../channel/large/LongMessage.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
@@ -129,7 +129,7 @@ export class SseConnection extends UrlConnection<SseTransport, SseConnectionOpti
     const target = endpoint.resolve(data);
     if (target?.origin !== endpoint.origin) {
       opening.reject(
-        new ProtocolError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? data}`),
+        new ProtocolError(this.server, `its endpoint is not on its own origin: ${target?.origin ?? show(data)}`),
       );
       return;
     }

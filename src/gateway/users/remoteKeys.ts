@@ -14,6 +14,8 @@ export interface RemoteKeysOptions {
 const JSON_TYPES = 'application/json, application/jwk-set+json';
 /** Of a list of keys: more than any issuer has. */
 const MAX_BYTES = 1_024 * 1_024;
+/** The same; each token is held against all of them. */
+const MAX_KEYS = 1_000;
 /** Without keys no user gets in: a failure is then told again for so long at most, and asked after. */
 const RETRY_MS = 1_000;
 /** Keys that were good stand for so long, where no newer ones can be had. */
@@ -44,9 +46,11 @@ export async function remoteKeys(
     });
   const get = async (): Promise<JWTVerifyGetKey> => {
     try {
-      const list = (await withTimeoutSignal(timeoutMs, undefined, read)) as JSONWebKeySet;
-      const find = createLocalJWKSet(list);
-      if (list.keys.length === 0) throw new Error('the list is empty');
+      const { keys } = (await withTimeoutSignal(timeoutMs, undefined, read)) as JSONWebKeySet;
+      if (Array.isArray(keys) && keys.length > MAX_KEYS) throw new Error(`the list has more than ${MAX_KEYS} keys`);
+      // It makes a copy of all that it is given.
+      const find = createLocalJWKSet({ keys });
+      if (keys.length === 0) throw new Error('the list is empty');
       known = { find, atMs: clock.now() };
       failed = undefined;
       return find;

@@ -42,6 +42,10 @@ const FAILURES: readonly (readonly [string, Answer])[] = [
   ['no JSON', (response) => void response.end('<html>')],
   ['no keys', (response) => void response.end('{"keys":7}')],
   ['an empty list', (response) => void response.end('{"keys":[]}')],
+  [
+    'more keys than each token may be held against',
+    (response) => void response.end(`{"keys":[${'{},'.repeat(1_000)}{}]}`),
+  ],
   ['a redirect', (response) => void response.writeHead(302, { location: '/' }).end()],
   [
     'no end',
