@@ -3,6 +3,7 @@ import { LIST_CHANGES } from '../connection/protocol/messages.js';
 import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
 import { RpcError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
+import { inSlices } from '../core/time/inSlices.js';
 import type { PoolEvents } from '../pool/McpPool.js';
 import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
@@ -67,13 +68,24 @@ export class PoolRelay implements Disposable {
       .catch((error: unknown) => this.#logger.warn({ server, error }, 'a changed list could not be told on'));
   }
 
-  /** What other replicas said was not heard for a while: any list may have changed. */
+  /** What other replicas said was not heard for a while: any list may have changed. In turns of the event loop: there are three for each user and server. */
   changedPerhaps(): void {
+    const changes = this.#allLists();
+    const step = (): boolean => {
+      const { value } = changes.next();
+      if (value !== undefined) this.changedElsewhere(value);
+      return value === undefined;
+    };
+    inSlices(step).catch((error: unknown) => this.#logger.warn({ error }, 'changed lists could not be told on'));
+  }
+
+  *#allLists(): Generator<ListChange, undefined> {
     for (const { principal } of [...this.#tenants]) {
       for (const server of this.#pool.servers()) {
-        for (const method of LIST_CHANGES) this.changedElsewhere({ server, principal, notice: { method } });
+        for (const method of LIST_CHANGES) yield { server, principal, notice: { method } };
       }
     }
+    return undefined;
   }
 
   /** It concerns its principal alone: each of the others would need a connection to look again, whose start concerned all of them. */

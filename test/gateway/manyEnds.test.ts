@@ -2,7 +2,9 @@ import { once } from 'node:events';
 import { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { expect, test, vi } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { PoolRelay, type PoolRelayOptions } from '../../src/gateway/PoolRelay.js';
 import { PartitionQueue } from '../../src/pool/server/partitions/PartitionQueue.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -68,4 +70,17 @@ test('the calls that wait for a start which failed', async () => {
   const told = await Promise.all(waits);
   expect(told.every((each) => each?.[0] === 'failed')).toBe(true);
   expect(new Set(told.map((each) => each?.[1])).size).toBeGreaterThan(3);
+});
+
+test('what all users are told of once other replicas are heard again', async () => {
+  let asked = 0;
+  const find = (): undefined => void asked++;
+  const all = Array.from({ length: 1_000 }, (_, at) => ({ principal: `${at}` }));
+  const tenants = { find, [Symbol.iterator]: () => all[Symbol.iterator]() };
+  const servers = Array.from({ length: 100 }, (_, at) => `s${at}`);
+  const pool = { on: () => undefined, servers: () => servers };
+  const relay = new PoolRelay({ pool, tenants, logger: silentLogger } as unknown as PoolRelayOptions);
+  relay.changedPerhaps();
+  expect(asked).toBeLessThan(200_000);
+  await expect.poll(() => asked).toBe(300_000);
 });
