@@ -1,12 +1,13 @@
 export type { Caller } from '../connection/calls/Caller.js';
 export { CallResult } from '../connection/calls/CallResult.js';
 export type { CallChanges, Middleware, MiddlewareCall, Next } from '../connection/calls/Middleware.js';
+export type { HeldTool } from './HeldTools.js';
 export { APPROVE_DEFAULTS, type ApproveOptions, approve, type Decision } from './ready/approve.js';
 export { AUDIT_DEFAULTS, type AuditField, type AuditOptions, audit } from './ready/audit.js';
 export { CACHE_DEFAULTS, type CacheOptions, cache } from './ready/cache.js';
 export { COALESCE_DEFAULTS, type CoalesceOptions, coalesce } from './ready/coalesce.js';
 export { LIMIT_DEFAULTS, type LimitOptions, limit } from './ready/limit.js';
-export { type HeldTool, PIN_DEFAULTS, type PinOptions, type PinStore, Pins } from './ready/Pins.js';
+export { PIN_DEFAULTS, type PinOptions, type PinStore, Pins } from './ready/Pins.js';
 export { REDACT_DEFAULTS, type RedactOptions, redact } from './ready/redact.js';
 export { RETRY_DEFAULTS, type RetryOptions, retry } from './ready/retry.js';
 export { TIMEOUTS_DEFAULTS, type TimeoutsOptions, timeouts } from './ready/timeouts.js';

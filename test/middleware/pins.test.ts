@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import { Pins } from '../../src/middleware/ready/Pins.js';
 import { listed } from '../support/hooks/planted.js';
+import { through } from '../support/throughMiddleware.js';
 
 test('a store of pins that hung once holds up no later look', async () => {
   vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
@@ -19,4 +20,33 @@ test('a store of pins that hung once holds up no later look', async () => {
   } finally {
     vi.useRealTimers();
   }
+});
+
+test('a definition that depends on who asks is held back for those who are offered it, and for those who were offered none', async () => {
+  const offers: Record<string, string> = { alice: 'for alice', bob: 'for bob', carol: 'for alice' };
+  const told: string[] = [];
+  const pins = new Pins({ onHeld: ({ offered }) => told.push(offered) });
+  const server = through(pins.middleware, (params) => ({
+    tools: [{ name: 't', description: offers[String(params?.['of'])] }],
+  }));
+  const list = async (principal: string): Promise<number> =>
+    ((await server.call('tools/list', { of: principal }, { principal })).value as { tools: unknown[] }).tools.length;
+  const call = (principal: string): Promise<unknown> =>
+    server.call('tools/call', { name: 't' }, { principal }).catch(({ code }) => code);
+  expect([await list('alice'), await list('bob'), await list('bob')]).toEqual([1, 0, 0]);
+  expect([typeof (await call('alice')), await call('bob'), await call('dave')]).toEqual([
+    'object',
+    'ERR_FORBIDDEN',
+    'ERR_FORBIDDEN',
+  ]);
+  // What another is offered takes nothing back.
+  expect([await list('carol'), await call('bob'), told.length, pins.held.length]).toEqual([1, 'ERR_FORBIDDEN', 1, 1]);
+  offers['alice'] = 'sends files away';
+  expect([await list('alice'), await call('alice'), told.length, pins.held.length]).toEqual([0, 'ERR_FORBIDDEN', 2, 2]);
+  expect(await pins.accept('s', 't')).toBe(true);
+  expect([await list('alice'), typeof (await call('alice')), await call('bob')]).toEqual([
+    1,
+    'object',
+    'ERR_FORBIDDEN',
+  ]);
 });

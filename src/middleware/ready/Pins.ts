@@ -14,19 +14,12 @@ import { checkCount, checkPart, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import { lent } from '../../core/time/within.js';
 import { canonical } from '../canonical.js';
+import { type HeldTool, HeldTools } from '../HeldTools.js';
 
 /** Hashes of definitions by tool, of each server. Keep them where they outlive the process, if they are to. */
 export interface PinStore {
   get(server: string): Promise<Readonly<Record<string, string>> | undefined>;
   set(server: string, pins: Readonly<Record<string, string>>): Promise<void>;
-}
-
-/** A tool whose definition is another than the pinned one. */
-export interface HeldTool {
-  readonly server: string;
-  readonly tool: string;
-  readonly pinned: string;
-  readonly offered: string;
 }
 
 export interface PinOptions {
@@ -64,7 +57,7 @@ export class Pins {
   readonly #maxTools: number;
   /** Servers that have offered more. */
   readonly #full = new Set<string>();
-  readonly #held = new Map<string, Map<string, HeldTool>>();
+  readonly #held = new HeldTools();
   /** One look at a server's pins at a time. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #waiting = new Shares(MAX_WAITING_BYTES);
@@ -81,16 +74,17 @@ export class Pins {
     this.#logger = logger;
   }
 
-  /** What is held back now. */
+  /** What is held back now, each definition once. */
   get held(): readonly HeldTool[] {
-    return [...this.#held.values()].flatMap((tools) => [...tools.values()]);
+    return this.#held.all();
   }
 
   /** For `use`, on a pool. */
   readonly middleware: Middleware = forPoolsAlone(async (call, next) => {
     const { server } = call;
     if (server === undefined || call.from === 'server') return next();
-    const held = call.tool === undefined ? undefined : this.#held.get(server)?.get(call.tool);
+    const owner = shareOf(call.caller) ?? '';
+    const held = call.tool === undefined ? undefined : this.#held.get(server, call.tool, owner);
     if (held !== undefined) {
       throw new ForbiddenError(server, { why: `the definition of ${held.tool} has changed and is not accepted` });
     }
@@ -98,16 +92,16 @@ export class Pins {
       throw new ForbiddenError(server, { why: `the tool is none of the ${this.#maxTools} that are pinned` });
     }
     const result = await next();
-    return call.method === 'tools/list' ? this.#checked(server, result, shareOf(call.caller) ?? '') : result;
+    return call.method === 'tools/list' ? this.#checked(server, result, owner) : result;
   }, GATEWAY);
 
-  /** Takes the definition that is offered now for the right one, from the next list on. False when the tool is not held back. */
+  /** Takes the definition that was offered last for the right one, from the next list on. False when the tool is not held back. */
   async accept(server: string, tool: string): Promise<boolean> {
-    const held = this.#held.get(server)?.get(tool);
+    const held = this.#held.newest(server, tool);
     if (held === undefined) return false;
     await this.#turn(server, async () => {
       await this.#store.set(server, { ...(await this.#store.get(server)), [tool]: held.offered });
-      this.#held.get(server)?.delete(tool);
+      this.#held.accept(held);
     });
     return true;
   }
@@ -115,7 +109,7 @@ export class Pins {
   /** @throws QueueFullError when too much waits already */
   async #checked(server: string, result: CallResult, owner: string): Promise<CallResult> {
     const { raw } = result;
-    if (!(raw instanceof Uint8Array)) return this.#turn(server, () => this.#pinned(server, result));
+    if (!(raw instanceof Uint8Array)) return this.#turn(server, () => this.#pinned(server, result, owner));
     checkReadable(server, raw);
     const waiting = this.#waiting;
     if (!waiting.mayTake(owner, raw.length, 0, waiting.of(owner) === 0))
@@ -123,13 +117,13 @@ export class Pins {
     waiting.add(owner, raw.length);
     try {
       // As bytes: what they say takes several times as much.
-      return await this.#turn(server, () => this.#pinned(server, result));
+      return await this.#turn(server, () => this.#pinned(server, result, owner));
     } finally {
       waiting.add(owner, -raw.length);
     }
   }
 
-  async #pinned(server: string, result: CallResult): Promise<CallResult> {
+  async #pinned(server: string, result: CallResult, owner: string): Promise<CallResult> {
     const list = result.value as { readonly tools?: unknown };
     if (!Array.isArray(list?.tools)) return result;
     const tools = list.tools as readonly unknown[];
@@ -138,18 +132,22 @@ export class Pins {
     // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
     const anew = !values && repeatsName(text);
     const written = values || anew ? undefined : withNumbersAsWritten(text).tools;
-    const kept = await this.#keep(server, tools, written);
+    const kept = await this.#keep(server, tools, owner, written);
     if (anew) return CallResult.of({ ...list, tools: kept });
     return kept.length === tools.length ? result : result.with({ ...list, tools: kept });
   }
 
   /** `written`: the tools with numbers that say all that was written, where a double does not. */
-  async #keep(server: string, tools: readonly unknown[], written?: readonly unknown[]): Promise<readonly unknown[]> {
+  async #keep(
+    server: string,
+    tools: readonly unknown[],
+    owner: string,
+    written?: readonly unknown[],
+  ): Promise<readonly unknown[]> {
     const pins = (await this.#store.get(server)) ?? {};
     let left = this.#maxTools - Object.keys(pins).length;
     const added: Record<string, string> = Object.create(null);
-    const held = this.#held.get(server) ?? new Map<string, HeldTool>();
-    this.#held.set(server, held);
+    const held = this.#held.of(server, owner);
     const kept: unknown[] = [];
     let at = 0;
     await inSlices(() => {
@@ -177,8 +175,9 @@ export class Pins {
         kept.push(tool);
         return false;
       }
-      if (held.get(name)?.offered !== offered) this.#tell({ server, tool: name, pinned, offered });
-      held.set(name, { server, tool: name, pinned, offered });
+      const each = { server, tool: name, pinned, offered };
+      if (!this.#held.has(each)) this.#tell(each);
+      held.set(name, each);
       return false;
     });
     if (Object.keys(added).length > 0) await this.#store.set(server, { ...pins, ...added });

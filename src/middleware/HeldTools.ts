@@ -1,0 +1,63 @@
+/** A tool whose definition is another than the pinned one. */
+export interface HeldTool {
+  readonly server: string;
+  readonly tool: string;
+  readonly pinned: string;
+  readonly offered: string;
+}
+
+/** Whose lists are remembered of one server. */
+const MAX_OWNERS = 1_000;
+
+/**
+ * What is held back of each server's tools, for each whose lists had it: a definition may depend on who asks, and what one is offered is no
+ * reason to refuse what others were. One who was offered nothing yet is refused what is held back for anyone.
+ */
+export class HeldTools {
+  readonly #servers = new Map<string, Map<string, Map<string, HeldTool>>>();
+
+  /** What is held back for `owner`, to be changed by what a list of its has; the least recently listed owner makes room. */
+  of(server: string, owner: string): Map<string, HeldTool> {
+    const owners = this.#servers.get(server) ?? new Map<string, Map<string, HeldTool>>();
+    this.#servers.set(server, owners);
+    const held = owners.get(owner) ?? new Map<string, HeldTool>();
+    owners.delete(owner);
+    owners.set(owner, held);
+    for (const [oldest] of owners) {
+      if (owners.size <= MAX_OWNERS) break;
+      owners.delete(oldest);
+    }
+    return held;
+  }
+
+  get(server: string, tool: string, owner: string): HeldTool | undefined {
+    const own = this.#servers.get(server)?.get(owner);
+    return own === undefined ? this.newest(server, tool) : own.get(tool);
+  }
+
+  newest(server: string, tool: string): HeldTool | undefined {
+    let newest: HeldTool | undefined;
+    for (const held of this.#servers.get(server)?.values() ?? []) newest = held.get(tool) ?? newest;
+    return newest;
+  }
+
+  has({ server, tool, offered }: HeldTool): boolean {
+    for (const held of this.#servers.get(server)?.values() ?? []) if (held.get(tool)?.offered === offered) return true;
+    return false;
+  }
+
+  accept({ server, tool, offered }: HeldTool): void {
+    for (const held of this.#servers.get(server)?.values() ?? [])
+      if (held.get(tool)?.offered === offered) held.delete(tool);
+  }
+
+  all(): HeldTool[] {
+    const found = new Map<string, HeldTool>();
+    for (const owners of this.#servers.values()) {
+      for (const held of owners.values()) {
+        for (const each of held.values()) found.set(JSON.stringify([each.server, each.tool, each.offered]), each);
+      }
+    }
+    return [...found.values()];
+  }
+}
