@@ -11,6 +11,8 @@ export type CallPhase = 'queued' | 'sent' | 'settled';
 export interface Carrier {
   /** Bytes of the call's answer that have come and are not read yet. */
   readonly arrivedBytes?: number;
+  /** Its call has settled: nothing more of it is wanted. */
+  linger(): void;
   /** Lets go of it; nothing more of it is handed on. */
   end(): void;
 }
@@ -178,6 +180,7 @@ export class CallTable {
 
   delete(call: Call): void {
     if (!this.#calls.delete(call)) return;
+    call.carrier?.linger();
     if (call.options.raw === true) this.#raw--;
     if (this.onAnswered !== undefined && !this.#givenUp.has(call.id)) this.onAnswered(call.id);
     if (this.size === 0 && this.#onIdle.length > 0) for (const tell of this.#onIdle.splice(0)) tell();

@@ -4,7 +4,7 @@ import { utf8Text } from '../../core/text/utf8Text.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
 import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
-import { LongMessage, type LongTaker } from '../channel/large/LongMessage.js';
+import { LongMessage } from '../channel/large/LongMessage.js';
 import type { BodyUse } from '../net/body/BodyUse.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
@@ -60,6 +60,11 @@ export class CallExchange extends CallRequest {
     this.#transport.resend(this);
   }
 
+  override linger(): void {
+    if (this.#resting) this.end();
+    else super.linger();
+  }
+
   override end(): void {
     this.#resting = false;
     this.endpoint.wheel.remove(this);
@@ -85,7 +90,6 @@ export class CallExchange extends CallRequest {
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
     this.#transport.channel.read(data, this.call);
-    if (!this.pending) this.linger();
   }
 
   override onRetry(delayMs: number): void {
@@ -98,21 +102,14 @@ export class CallExchange extends CallRequest {
     if (event !== undefined && event !== 'message') return;
     const bytes = data.take();
     if (!data.taken) this.#transport.channel.read(bytes, this.call, data.reply);
-    if (!this.pending) this.linger();
   }
 
   override onLong(parts: readonly Buffer[]): LongMessage | undefined {
     if (this.call.options.raw !== true) return undefined;
     return new LongMessage(parts, true, (all, scan) => {
       const reply = this.#transport.channel.large.begin(all, scan, this.flow, this.call);
-      return reply && { push: (part) => this.#passOn(reply, part), end: () => reply.end() };
+      return reply && { push: (part) => reply.push(part), end: () => reply.end() };
     });
-  }
-
-  /** The rest of one that broke off is of no use. */
-  #passOn(reply: LongTaker, part: Buffer): void {
-    reply.push(part);
-    if (!this.pending) this.linger();
   }
 
   protected override onBody(body: Buffer, reply?: RawReply | null): void {
@@ -257,6 +254,8 @@ export class CallExchange extends CallRequest {
 
   #rest(): void {
     this.#resting = true;
+    // It was read.
+    this.requestBody = null;
     this.endpoint.wheel.add(this, this.#retryMs);
   }
 
@@ -271,7 +270,6 @@ export class CallExchange extends CallRequest {
     this.lane = 'streams';
     this.method = 'GET';
     this.path = this.endpoint.path;
-    this.requestBody = null;
     this.requestHeaders = this.#transport.streamHeaders(this.#resumeAt);
     this.dispatch();
   }

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
-import { OptionError, UnauthorizedError } from '../../core/errors.js';
+import { UnauthorizedError } from '../../core/errors.js';
 import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/turns.js';
@@ -8,8 +8,9 @@ import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { Flows } from './body/BodyFlow.js';
 import { SseReader, type SseSink } from './body/events/SseReader.js';
 import type { Incoming } from './body/IncomingBytes.js';
-import { checkUrl, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
+import { checkUrl, flat, type HttpTransportOptions, resolveHttpTransportOptions } from './httpOptions.js';
 import { type Connecting, HttpDispatchers, type Lane } from './sockets/HttpDispatchers.js';
+import { Lingering } from './sockets/Lingering.js';
 import { proxyAuthorization, proxyFor } from './sockets/proxyFor.js';
 
 /** What the credentials hook gives for a URL transport. */
@@ -63,18 +64,6 @@ export interface Outgoing extends Dispatcher.DispatchHandler {
 /** Readers kept for the next streams. */
 const MAX_READERS = 64;
 
-/** What the transports set themselves. */
-const OWN_HEADERS = new Set([
-  'accept',
-  'accept-encoding',
-  'connection',
-  'content-length',
-  'content-type',
-  'host',
-  'last-event-id',
-  'transfer-encoding',
-]);
-
 /** One origin as one connection uses it: its path, its headers with credentials, and the exchanges under way. */
 export class Endpoint {
   readonly server: string;
@@ -88,6 +77,7 @@ export class Endpoint {
   readonly maxReplySockets: number;
   /** Timeouts of headers and bodies. */
   readonly wheel: TimeoutWheel;
+  readonly lingering: Lingering;
   /** What is read in one turn of the event loop. */
   readonly turns = new TurnBudget();
   /** Of responses whose readers have enough. */
@@ -133,6 +123,7 @@ export class Endpoint {
     this.#dispatchers = options.dispatchers;
     const owner = `${this.server} ${this.#url.href}`;
     this.incoming = options.dispatchers.incoming.of(owner);
+    this.lingering = new Lingering(this.wheel, options.dispatchers.lingering, owner);
     this.maxReplySockets = options.dispatchers.maxReplySockets;
     const proxy = options.dispatchers.proxyFromEnv ? proxyFor(this.#url) : undefined;
     if (proxy !== undefined && this.#url.protocol === 'https:') this.#tunnel = proxy;
@@ -283,17 +274,3 @@ export class Endpoint {
 }
 
 const noop = (): void => undefined;
-
-function flat(option: string, headers: Readonly<Record<string, string>> = {}): string[] {
-  return Object.entries(headers).flatMap(([name, value]) => {
-    const lower = name.toLowerCase();
-    if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(lower) || lower.startsWith('mcp-') || OWN_HEADERS.has(lower)) {
-      throw new OptionError(`${option}.${name}`, name, 'a header name that the protocol does not set itself');
-    }
-    // The value may be a secret: it is not shown.
-    if (typeof value !== 'string' || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
-      throw new OptionError(`${option}.${name}`, undefined, 'a header value on one line');
-    }
-    return [lower, value];
-  });
-}

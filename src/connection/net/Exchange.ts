@@ -15,8 +15,6 @@ import type { Lane } from './sockets/HttpDispatchers.js';
 
 /** Of a body that only serves an error, so much is read. */
 const EXCERPT_BYTES = 64 * 1024;
-/** A response whose use is over may end by itself within this time, so that its socket can be used again. */
-const LINGER_MS = 1_000;
 /** An event that stands open is taken for whole when nothing followed it for so long. */
 const OPEN_EVENT_MS = 250;
 /** And longer, by a millisecond for so many of its bytes. */
@@ -93,12 +91,12 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     this.end();
   }
 
-  /** The rest is not needed: gives it a moment to end by itself. */
-  protected linger(): void {
-    if (this.#over) return;
-    this.endpoint.wheel.add(this, LINGER_MS);
+  /** Nothing more of it is wanted: gives it a moment to end by itself. */
+  linger(): void {
+    if (this.#over || this.heldBytes > 0) return;
     this.#use = 'skip';
     this.#events?.stop();
+    this.endpoint.lingering.add(this);
   }
 
   override onTimeout(): void {
@@ -138,6 +136,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   }
 
   #begin(status: number, headers: Buffer[], resume: () => void): boolean {
+    if (this.heldBytes > 0) return true;
     this.endpoint.wheel.remove(this);
     this.status = status;
     this.responseHeaders = headers;
@@ -255,6 +254,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
   #finish(): void {
     this.#over = true;
     this.endpoint.wheel.remove(this);
+    this.endpoint.lingering.remove(this);
     this.endpoint.forget(this);
     this.#body.landed();
     this.#flow?.end();

@@ -53,10 +53,13 @@ export class SseTransport implements PostTransport {
     return this.#replies.send(text, () => this.#submit('a reply', text, path?.caller));
   }
 
+  /** Says so in a request of its own, and lets go of the call's, whose body may not be read. */
   cancel(call: Call, reason: string): void {
-    if (call.method === 'initialize') return;
-    const text = cancelledNotice(call, reason);
-    const { caller } = call.options;
+    if (call.method !== 'initialize') this.#tellCancelled(cancelledNotice(call, reason), call.options.caller);
+    call.carrier?.end();
+  }
+
+  #tellCancelled(text: string, caller: object | undefined): void {
     // It may wait long: not with the call, which may be large.
     this.#replies.cancel(caller, () => this.#submit('a reply', text, caller));
   }

@@ -8,6 +8,9 @@ import type { WholeBody } from './WholeBody.js';
 
 /** What each kind of exchange makes of its response. */
 export abstract class ResponseReader extends WheelEntry implements SseSink {
+  /** See `Lingerer`. */
+  heldBytes = 0;
+
   /** Of its caller; undefined: of no one in particular. */
   get share(): string | undefined {
     return undefined;

@@ -8,6 +8,7 @@ import { TurnBudget } from '../../../core/time/turns.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { boundedReads } from './boundedReads.js';
+import { MAX_LINGERING_BYTES } from './Lingering.js';
 import { pacedTls, type SocketConnector } from './pacedTls.js';
 import { endsWhilePaused } from './pausedParser.js';
 import { undici } from './undici.js';
@@ -30,6 +31,8 @@ export interface Connecting {
 export class HttpDispatchers {
   readonly proxyFromEnv: boolean;
   readonly incoming: IncomingBytes;
+  /** What requests hold whose calls are over. */
+  readonly lingering = new Shares(MAX_LINGERING_BYTES);
   /** Of the last dispatch that began one: undici does so at once. */
   connecting: Connecting | undefined;
   readonly #options: HttpDispatcherOptions;

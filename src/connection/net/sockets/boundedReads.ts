@@ -6,6 +6,8 @@ import { type Parser, parserOf } from './undici.js';
 
 /** So much may be read in a row that tells nothing: as much as Node's own parser takes of a chunk's extensions. */
 const MAX_SILENT_BYTES = 16 * 1024;
+/** So much of requests that are answered may wait for a socket to take it: more comes to it with the next one. */
+const MAX_UNSENT_BYTES = 64 * 1024;
 /** What is read at once and is less costs no more than a small answer does. */
 const COUNTED_BYTES = 4 * 1024;
 
@@ -17,6 +19,8 @@ const COUNTED_BYTES = 4 * 1024;
  * What its parser passes over without a word (a chunk's extensions, zeros before its size, a reason phrase, empty lines, blanks) comes to no
  * handler. It is counted here: in `turns`, beyond which its socket is read in the next turn, and up to 16 KiB in a row, which end it.
  * `all`: so is all that is read, since a peer may bring about as many responses as it likes.
+ *
+ * A response that is whole before its request was taken is its socket's last: the requests behind it would wait there, too, though each is answered.
  */
 export function boundedReads(
   connect: buildConnector.connector,
@@ -61,7 +65,11 @@ class BoundedReads {
     const parser = parserOf(this.#socket);
     if (parser === undefined) return;
     this.#parser = parser;
-    const { execute } = parser;
+    const { execute, onMessageComplete } = parser;
+    parser.onMessageComplete = () => {
+      if (this.#socket.writableLength > MAX_UNSENT_BYTES) parser.shouldKeepAlive = false;
+      return onMessageComplete.call(parser);
+    };
     parser.execute = (chunk) => {
       const { headers } = parser;
       const before = parser.headersSize + parser.bytesRead;

@@ -21,7 +21,10 @@ export interface Parser {
   /** Of its body. */
   readonly bytesRead: number;
   paused: boolean;
+  /** Whether the socket stays open behind the response. */
+  shouldKeepAlive: boolean;
   execute(chunk: Buffer): void;
+  onMessageComplete(): number;
   readMore(): void;
   resume(): void;
 }
