@@ -114,7 +114,6 @@ export class Gateway implements Closeable, AsyncDisposable {
         this.#tenants.ofSession(session)?.callers.notify(session, method, params, session.endpoint.said);
       },
     };
-    const http = new StreamableHttp({ ...shared, modern: this.#modern });
     this.#sse = settings.sse ? new SseFront({ ...shared, inFlight: this.#inFlight, clock }) : undefined;
     this.#tenants = new Tenants({
       scopes: admission?.scopes,
@@ -136,7 +135,7 @@ export class Gateway implements Closeable, AsyncDisposable {
       guard,
       status: () => this.#status,
       checks: this.#checks,
-      http,
+      http: new StreamableHttp({ ...shared, modern: this.#modern }),
       sse: this.#sse,
       inFlight: this.#inFlight,
       logger,
@@ -216,8 +215,9 @@ export class Gateway implements Closeable, AsyncDisposable {
   async serveStdio(options: StdioFrontOptions = {}): Promise<void> {
     this.#scope.assertOpen();
     this.#tick(false);
-    const parts = { server: this.#server, admission: this.#front.admission, logger: this.#logger };
-    await this.#scope.track(serveStdio({ ...this.#settings, ...parts, signal: this.#closing.signal }, options));
+    const { signal } = this.#closing;
+    const host = { server: this.#server, admission: this.#front.admission, logger: this.#logger, signal };
+    await this.#scope.track(serveStdio({ ...this.#settings, ...host, onDrop: () => void this.#dropped++ }, options));
   }
 
   /** From now on responses say `Connection: close`, so that clients move on before they are refused. */

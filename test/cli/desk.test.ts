@@ -138,7 +138,13 @@ test.each<[string, number, (socket: Socket, path: string) => void]>([
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   const link = new HttpLink({ url });
   const [input, output] = [new PassThrough(), new PassThrough({ encoding: 'utf8' })];
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e6,
+    maxBufferedBytes: 1e6,
+    stallTimeoutMs: 30_000,
+    graceMs: 30_000,
+  };
   const over = new StdioBridge({ input, output, url, link, ...bounds }).run();
   const presence = new Presence({ url, calls: link, everyMs: 20_000 });
   const look = async (): Promise<void> => {

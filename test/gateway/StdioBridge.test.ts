@@ -56,7 +56,13 @@ test.each<[string, number, Record<string, string>, string, string]>([
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const input = new PassThrough();
   const output = new PassThrough({ encoding: 'utf8' });
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e6,
+    maxBufferedBytes: 1e6,
+    stallTimeoutMs: 30_000,
+    graceMs: 30_000,
+  };
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   const over = new StdioBridge({ input, output, url, ...bounds }).run();
   input.end('{"jsonrpc":"2.0","id":"ab","method":"ping"}\n');
@@ -100,7 +106,13 @@ test.each<[string, number, string, string, readonly string[]]>([
     await once(server.listen(0, '127.0.0.1'), 'listening');
     const input = new PassThrough();
     const output = new PassThrough({ encoding: 'utf8' });
-    const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+    const bounds = {
+      maxMessageBytes: 1e6,
+      maxStreamBufferBytes: 1e6,
+      maxBufferedBytes: 1e6,
+      stallTimeoutMs: 30_000,
+      graceMs: 30_000,
+    };
     const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
     const over = new StdioBridge({ input, output, url, ...bounds }).run();
     input.end(`${ARRAY}\n`);
@@ -122,7 +134,13 @@ test.each([
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const input = new PassThrough();
   const output = new PassThrough({ encoding: 'utf8' });
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e6,
+    maxBufferedBytes: 1e6,
+    stallTimeoutMs: 30_000,
+    graceMs: 30_000,
+  };
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   const over = new StdioBridge({ input, output, url, ...bounds, ...(revive && { revive }) }).run();
   input.end('{"jsonrpc":"2.0","id":1,"method":"tools/list"}\n');
@@ -152,7 +170,13 @@ test.each([
   const output = new PassThrough({ highWaterMark: 1e9 });
   const pieces: Buffer[] = [];
   output.on('data', (piece: Buffer) => pieces.push(piece));
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e6,
+    maxBufferedBytes: 1e6,
+    stallTimeoutMs: 30_000,
+    graceMs: 30_000,
+  };
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   const over = new StdioBridge({ input, output, url, ...bounds }).run();
   input.end('{"jsonrpc":"2.0","id":1,"method":"tools/call"}\n');
@@ -178,7 +202,13 @@ test('a gateway that says that it closes is left at once, whether its response e
     ),
   );
   const [input, output] = [new PassThrough(), new PassThrough({ encoding: 'utf8' })];
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 30_000 };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e6,
+    maxBufferedBytes: 1e6,
+    stallTimeoutMs: 30_000,
+    graceMs: 30_000,
+  };
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   // On a clock that stands still nothing ends because it is late.
   const over = new StdioBridge({ input, output, url, ...bounds, clock: new FakeClock() }).run();

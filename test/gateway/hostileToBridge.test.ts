@@ -199,10 +199,17 @@ test('a call whose gateway asks without end, and takes none of the replies, fail
 
 test('messages that a client does not read count with what each holds beside its text', () => {
   const output = new PassThrough({ highWaterMark: 1 });
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e5, stallTimeoutMs: 30_000, clock: new FakeClock() };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e5,
+    maxBufferedBytes: 1e5,
+    stallTimeoutMs: 30_000,
+    clock: new FakeClock(),
+  };
   const ignored = () => undefined;
-  const told = { onStall: ignored, onLine: ignored, onOversized: ignored };
+  let dropped = 0;
+  const told = { onStall: ignored, onLine: ignored, onOversized: ignored, onDrop: () => void dropped++ };
   const pipe = new ClientPipe({ input: new PassThrough(), output, ...bounds, ...told });
-  for (let sent = 0; sent < 1_000; sent++) pipe.offer('{}');
-  expect(pipe.dropped).toBeGreaterThan(800);
+  for (let sent = 0; sent < 1_000; sent++) pipe.offer('{}', 'request', pipe);
+  expect(dropped).toBeGreaterThan(800);
 });

@@ -28,7 +28,13 @@ export async function bridgeTo(server: Server, more: Partial<StdioBridgeOptions>
   await once(server.listen(0, '127.0.0.1'), 'listening');
   const input = new PassThrough();
   const output = new PassThrough({ encoding: 'utf8' });
-  const bounds = { maxMessageBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000, graceMs: 0 };
+  const bounds = {
+    maxMessageBytes: 1e6,
+    maxStreamBufferBytes: 1e6,
+    maxBufferedBytes: 1e6,
+    stallTimeoutMs: 30_000,
+    graceMs: 0,
+  };
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
   const { maxIncomingBytes, ...options } = more;
   const link = new HttpLink({ url, ...(maxIncomingBytes && { maxIncomingBytes }) });

@@ -17,6 +17,7 @@ export interface ConnectOptions {
 /** How often the gateway is asked whether it is there: that also keeps a connection, by which it knows of its client. */
 const PRESENCE_MS = 20_000;
 const MAX_MESSAGE_BYTES = 4 * 1_024 * 1_024;
+const MAX_STREAM_BUFFER_BYTES = 1_024 * 1_024;
 const MAX_BUFFERED_BYTES = 64 * 1_024 * 1_024;
 const GRACE_MS = 2_000;
 const STALL_TIMEOUT_MS = 30_000;
@@ -41,6 +42,7 @@ export async function connect(url: URL, options: ConnectOptions): Promise<void> 
       link,
       ...(starter && { revive: (signal) => starter.start(signal) }),
       maxMessageBytes: MAX_MESSAGE_BYTES,
+      maxStreamBufferBytes: MAX_STREAM_BUFFER_BYTES,
       maxBufferedBytes: MAX_BUFFERED_BYTES,
       stallTimeoutMs: STALL_TIMEOUT_MS,
       graceMs: GRACE_MS,

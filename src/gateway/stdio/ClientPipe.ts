@@ -1,33 +1,49 @@
-import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { escapedSeparators } from '../../connection/channel/codec/encode.js';
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import type { Clock } from '../../core/clock.js';
 import { inSlices } from '../../core/time/inSlices.js';
+import { within } from '../../core/time/within.js';
 import { StallWatch } from './StallWatch.js';
 
 export interface ClientPipeOptions {
   readonly input: Readable;
   readonly output: Writable;
   readonly maxMessageBytes: number;
+  /** What waits for a client that reads slowly: beyond it notifications are dropped, and by answers beyond it the client is held back. */
+  readonly maxStreamBufferBytes: number;
+  /** Of that and of what servers ask. */
   readonly maxBufferedBytes: number;
   /** A client that takes nothing of what waits for so long, in ms, is gone. */
   readonly stallTimeoutMs: number;
   readonly clock: Clock;
-  readonly onStall: () => void;
+  readonly onStall: (stallTimeoutMs: number) => void;
+  /** Of what servers said something is lost, since the client reads too slowly. */
+  readonly onDrop: () => void;
   readonly onLine: (line: string) => void;
   readonly onOversized: (bytes: number) => void;
 }
 
 /**
- * A client's two pipes: lines in, lines out, and nothing else. While it does not read, nothing is read from it, not even that it has closed its
- * end: one that takes nothing for `stallTimeoutMs` is cut, as over HTTP.
+ * A client's two pipes: lines in, lines out, and nothing else. While it is behind with answers its messages wait: it is read on to a bound, so
+ * that its end is seen. What servers say holds nothing back, whatever they say: beyond its bound it is dropped. A client that takes
+ * nothing for `stallTimeoutMs` is cut, as over HTTP; behind its end, for as long as output may take to leave.
  */
 export class ClientPipe {
   readonly #options: ClientPipeOptions;
   readonly #over = new AbortController();
   readonly #writes: StallWatch;
-  #dropped = 0;
+  readonly #reader: LineReader;
+  /** What came while the client was behind with answers. */
+  readonly #unread: Buffer[] = [];
+  #unreadBytes = 0;
+  /** Nothing more comes behind that. */
+  #ended = false;
+  #behind = false;
+  /** Of what waits for the client, with what a write holds; of it, answers; and what came by one stream and may be lost. */
+  #waitingBytes = 0;
+  #answerBytes = 0;
+  readonly #streamBytes = new WeakMap<object, number>();
   #stalled = false;
 
   constructor(options: ClientPipeOptions) {
@@ -35,26 +51,22 @@ export class ClientPipe {
     const { input, output, onLine, onOversized } = options;
     this.#writes = new StallWatch({
       ...options,
-      onStall: () => {
+      onStall: (stallTimeoutMs) => {
         this.#stalled = true;
-        options.onStall();
+        options.onStall(stallTimeoutMs);
         this.stop();
       },
     });
-    const reader = new LineReader(options.maxMessageBytes, {
+    this.#reader = new LineReader(options.maxMessageBytes, {
       onLine: (line) => onLine(line.toString('utf8')),
       onOversized: ({ bytes }) => onOversized(bytes),
     });
     const end = (): void => {
-      reader.end();
-      this.stop();
+      this.#ended = true;
+      if (this.#unread.length === 0) this.#end();
+      else this.#writes.shorten(FLUSH_MS);
     };
-    input.on('data', (chunk: Buffer) => {
-      reader.push(chunk);
-      if (!output.writableNeedDrain) return;
-      input.pause();
-      output.once('drain', () => input.resume());
-    });
+    input.on('data', (chunk: Buffer) => this.#onData(chunk));
     input.once('end', end);
     input.once('close', end);
     input.once('error', () => this.stop());
@@ -68,17 +80,9 @@ export class ClientPipe {
     return this.#over.signal;
   }
 
-  /** Notifications that the client did not read in time. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
-  /** One message. A line break can only be white space in it, since JSON escapes those of texts. */
+  /** One answer. A line break can only be white space in it, since JSON escapes those of texts. */
   send(text: string): void {
-    const { output } = this.#options;
-    if (!output.writable) return;
-    const line = /[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text;
-    this.#writes.write(`${escapedSeparators(line)}\n`);
+    if (this.#options.output.writable) this.#answer(lineOf(text));
   }
 
   /** The same for a long one: made one line in turns of the event loop, then written without a copy. */
@@ -94,36 +98,105 @@ export class ClientPipe {
       return at === bytes.length;
     };
     await inSlices(step, 1);
-    const { output } = this.#options;
-    if (!output.writable) return;
-    for (const piece of pieces) this.#writes.write(piece);
-    this.#writes.write('\n');
+    if (!this.#options.output.writable) return;
+    for (const piece of pieces) this.#answer(piece);
+    this.#answer('\n');
   }
 
-  /** The same for what may be lost: dropped while the client reads too slowly. */
-  offer(text: string): void {
-    const { output, maxBufferedBytes } = this.#options;
-    const held = output.writableLength + this.#writes.waiting * WRITE_BYTES;
-    if (held + text.length <= maxBufferedBytes) this.send(text);
-    else this.#dropped++;
+  /**
+   * What a server says, which came by `stream`. A notification is dropped while the client reads too slowly, but for the first of a stream: one
+   * server does not take the room of all.
+   */
+  offer(text: string, kind: 'request' | 'notification', stream: object): void {
+    const { output, maxStreamBufferBytes, maxBufferedBytes, onDrop } = this.#options;
+    if (!output.writable) return;
+    const own = this.#streamBytes.get(stream) ?? 0;
+    const isLate = this.#waitingBytes > maxStreamBufferBytes && own > maxStreamBufferBytes / STREAMS;
+    const isLost = kind === 'notification' && isLate;
+    if (isLost || this.#waitingBytes + text.length + WRITE_BYTES > maxBufferedBytes) {
+      onDrop();
+      return;
+    }
+    const line = lineOf(text);
+    const bytes = kind === 'notification' ? line.length : 0;
+    const add = (more: number): unknown => this.#streamBytes.set(stream, (this.#streamBytes.get(stream) ?? 0) + more);
+    add(bytes);
+    this.#write(line, () => void add(-bytes));
   }
 
   /** Nothing more is read. */
   stop(): void {
     if (this.#over.signal.aborted) return;
     this.#over.abort();
+    this.#unread.length = 0;
     this.#options.input.pause();
   }
 
   /** Until what was written has left, or the reader is gone. */
   async flushed(): Promise<void> {
-    const { output } = this.#options;
+    const { output, clock } = this.#options;
     this.#writes[Symbol.dispose]();
     if (this.#stalled || !output.writable || output.writableLength === 0) return;
-    await once(output, 'drain', { signal: AbortSignal.timeout(FLUSH_MS) }).catch(() => undefined);
+    const left = new Promise<void>((resolve) => void output.write('', () => resolve()));
+    await within(left, { clock, timeoutMs: FLUSH_MS }).catch(() => undefined);
+  }
+
+  #onData(chunk: Buffer): void {
+    if (this.#over.signal.aborted) return;
+    if (!this.#behind && this.#unread.length === 0) return void this.#reader.push(chunk);
+    this.#unread.push(chunk);
+    this.#unreadBytes += chunk.length + WRITE_BYTES;
+    if (this.#unreadBytes > MAX_UNREAD_BYTES) this.#options.input.pause();
+  }
+
+  /** A chunk in a turn. */
+  #readOn(): void {
+    if (this.#behind) return;
+    const chunk = this.#unread.shift();
+    if (chunk === undefined) return;
+    this.#unreadBytes -= chunk.length + WRITE_BYTES;
+    this.#reader.push(chunk);
+    if (this.#unread.length > 0) setImmediate(() => this.#readOn());
+    else if (this.#ended) this.#end();
+    if (this.#unreadBytes <= MAX_UNREAD_BYTES / 2 && !this.#over.signal.aborted) this.#options.input.resume();
+  }
+
+  #end(): void {
+    if (this.#over.signal.aborted) return;
+    this.#reader.end();
+    this.stop();
+  }
+
+  #answer(text: string | Uint8Array): void {
+    const bytes = text.length + WRITE_BYTES;
+    this.#answerBytes += bytes;
+    const { maxStreamBufferBytes } = this.#options;
+    if (this.#answerBytes > maxStreamBufferBytes) this.#behind = true;
+    this.#write(text, () => {
+      this.#answerBytes -= bytes;
+      if (!this.#behind || this.#answerBytes > maxStreamBufferBytes / 2) return;
+      this.#behind = false;
+      this.#readOn();
+    });
+  }
+
+  #write(text: string | Uint8Array, taken: () => void): void {
+    const bytes = text.length + WRITE_BYTES;
+    this.#waitingBytes += bytes;
+    this.#writes.write(text, () => {
+      this.#waitingBytes -= bytes;
+      taken();
+    });
   }
 }
 
+const lineOf = (text: string): string =>
+  `${escapedSeparators(/[\r\n]/.test(text) ? text.replace(/[\r\n]+/g, ' ') : text)}\n`;
+
+/** So many streams may fill the room of notifications; beyond it each has what is one's part. */
+const STREAMS = 16;
+/** Of a client that is behind with answers. */
+const MAX_UNREAD_BYTES = 4 * 1_024 * 1_024;
 const PIECE_BYTES = 256 * 1_024;
 /** What one write that waits holds beside its text: small ones are mostly that. */
 const WRITE_BYTES = 512;

@@ -6,7 +6,7 @@ export interface StallWatchOptions {
   readonly clock: Clock;
   /** In ms. */
   readonly stallTimeoutMs: number;
-  readonly onStall: () => void;
+  readonly onStall: (stallTimeoutMs: number) => void;
 }
 
 /** So often is it looked at in that time: it is told no later than a fourth beyond. */
@@ -15,29 +15,35 @@ const LOOKS = 4;
 /** Writes to an output, and tells once when nothing of what waits there was taken for `stallTimeoutMs`: nothing else may say that its reader is gone. */
 export class StallWatch implements Disposable {
   readonly #options: StallWatchOptions;
+  #stallTimeoutMs: number;
   #timer: Timer | undefined;
   /** Writes that were taken, and what was left of the one under way, at the last look. */
   #seen = { taken: 0, left: 0 };
   #taken = 0;
-  #written = 0;
   /** Looks since which nothing was taken. */
   #idle = 0;
   #over = false;
 
   constructor(options: StallWatchOptions) {
     this.#options = options;
+    this.#stallTimeoutMs = options.stallTimeoutMs;
   }
 
-  /** Writes that were not taken yet. */
-  get waiting(): number {
-    return this.#written - this.#taken;
-  }
-
-  write(text: string | Uint8Array): void {
+  write(text: string | Uint8Array, taken?: () => void): void {
     const { output } = this.#options;
-    this.#written++;
-    output.write(text, () => void this.#taken++);
+    output.write(text, () => {
+      this.#taken++;
+      taken?.();
+    });
     if (this.#timer === undefined && !this.#over && output.writableLength > 0) this.#goOn();
+  }
+
+  /** From now on it may take no more than so long, in ms. */
+  shorten(stallTimeoutMs: number): void {
+    if (stallTimeoutMs >= this.#stallTimeoutMs) return;
+    this.#stallTimeoutMs = stallTimeoutMs;
+    this.#timer?.cancel();
+    if (!this.#over) this.#goOn();
   }
 
   [Symbol.dispose](): void {
@@ -53,8 +59,7 @@ export class StallWatch implements Disposable {
   }
 
   #arm(): void {
-    const { clock, stallTimeoutMs } = this.#options;
-    this.#timer = clock.setTimer(() => this.#look(), stallTimeoutMs / LOOKS);
+    this.#timer = this.#options.clock.setTimer(() => this.#look(), this.#stallTimeoutMs / LOOKS);
   }
 
   #look(): void {
@@ -66,7 +71,7 @@ export class StallWatch implements Disposable {
     else if (++this.#idle < LOOKS) this.#arm();
     else {
       this.#over = true;
-      onStall();
+      onStall(this.#stallTimeoutMs);
     }
   }
 

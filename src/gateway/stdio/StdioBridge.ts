@@ -62,16 +62,17 @@ export class StdioBridge {
       clock: this.#clock,
       signal: this.#closing.signal,
       // An answer there is none: it comes in the response to its call.
-      onMessage: (text) => meaningOf(text, 'null') === 'message' && this.#pipe.offer(text),
+      onMessage: (text) => {
+        const meaning = meaningOf(text, 'null');
+        if (meaning === 'request' || meaning === 'notification') this.#pipe.offer(text, meaning, this.#session);
+      },
     });
     this.#pipe = new ClientPipe({
       ...options,
       clock: this.#clock,
-      onStall: () =>
-        this.#logger.warn(
-          { stallTimeoutMs: options.stallTimeoutMs },
-          'the client reads nothing of what waits for it: it is cut',
-        ),
+      onStall: (stallTimeoutMs) =>
+        this.#logger.warn({ stallTimeoutMs }, 'the client reads nothing of what waits for it: it is cut'),
+      onDrop: () => options.onDrop?.(),
       onLine: (line) => this.#onLine(line),
       onOversized: (bytes) =>
         this.#fail('null', { code: RPC_CODES.invalidRequest, message: `a message of ${bytes} bytes is too large` }),

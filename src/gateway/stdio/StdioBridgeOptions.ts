@@ -16,11 +16,14 @@ export interface StdioBridgeOptions {
   /** Brings up a gateway that cannot be reached; rejects with why it cannot. Without it such a call fails. */
   readonly revive?: (signal: AbortSignal) => Promise<void>;
   readonly maxMessageBytes: number;
+  readonly maxStreamBufferBytes: number;
   readonly maxBufferedBytes: number;
   /** A client that takes nothing of what waits for it for so long, in ms, is gone. */
   readonly stallTimeoutMs: number;
   /** How long calls in flight may still take when the client has closed its end, in ms. */
   readonly graceMs: number;
+  /** Counts what servers said that a slow client lost. */
+  readonly onDrop?: () => void;
   readonly signal?: AbortSignal;
   readonly logger?: Logger;
   readonly clock?: Clock;

@@ -123,7 +123,7 @@ export async function answerArray(
       if (kind === 'nameless' && nameless-- <= 0)
         throw new ProtocolError('gateway', `it answered ${ARRAY} without end`);
       if (kind === 'answer' || kind === 'nameless') sink.pipe.send(text);
-      else if (kind === 'message' && stream) sink.pipe.offer(text);
+      else if ((kind === 'request' || kind === 'notification') && stream) sink.pipe.offer(text, kind, response);
       else if (stream) sink.logger.debug({ method: ARRAY }, 'an event answers no call of its stream');
       else throw noAnswer(ARRAY, response, text);
       if (open.size === 0) endSoon();
@@ -143,7 +143,11 @@ export async function answerArray(
 }
 
 /** The same of a text that comes for an array. Those of `open` that it answers are open no longer. */
-function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | 'nameless' | 'message' | undefined {
+function kindOf(
+  text: string,
+  open: Set<string>,
+  trusted: boolean,
+): 'answer' | 'nameless' | 'request' | 'notification' | undefined {
   if (trusted && text.startsWith('[')) {
     open.clear();
     return 'answer';
@@ -157,7 +161,7 @@ function kindOf(text: string, open: Set<string>, trusted: boolean): 'answer' | '
   } catch {
     return undefined;
   }
-  if (isObject(parsed) && 'method' in parsed) return 'message';
+  if (isObject(parsed) && 'method' in parsed) return 'id' in parsed ? 'request' : 'notification';
   const answers = Array.isArray(parsed) ? parsed : [parsed];
   const ids = answers.map((each: unknown) => (isObject(each) && !('method' in each) ? each['id'] : undefined));
   if (ids.length === 0 || ids.includes(undefined)) return undefined;

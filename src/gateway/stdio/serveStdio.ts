@@ -31,8 +31,10 @@ export interface StdioFrontHost {
   /** Says who comes in over the network; undefined where all may. */
   readonly admission: Admission | undefined;
   readonly maxBodyBytes: number;
+  readonly maxStreamBufferBytes: number;
   readonly maxBufferedBytes: number;
   readonly stallTimeoutMs: number;
+  readonly onDrop: () => void;
   readonly signal: AbortSignal;
   readonly logger: Logger;
 }
@@ -55,7 +57,8 @@ export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Prom
   }
   if (user !== undefined) checkText('user.principal', user.principal);
   if (!checkText('path', path).startsWith('/')) throw new OptionError('path', path, 'a path, such as /mcp');
-  const { server, admission, maxBodyBytes, maxBufferedBytes, stallTimeoutMs, signal, logger } = host;
+  const { server, admission, maxBodyBytes, maxStreamBufferBytes, maxBufferedBytes, stallTimeoutMs } = host;
+  const { onDrop, signal, logger } = host;
   const bridge = new StdioBridge({
     input: input ?? process.stdin,
     output: output ?? process.stdout,
@@ -67,9 +70,11 @@ export function serveStdio(host: StdioFrontHost, given: StdioFrontOptions): Prom
       return ours;
     },
     maxMessageBytes: maxBodyBytes,
+    maxStreamBufferBytes,
     maxBufferedBytes,
     stallTimeoutMs,
     graceMs,
+    onDrop,
     signal,
     logger,
   });

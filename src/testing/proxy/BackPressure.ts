@@ -17,8 +17,8 @@ const MAX_HELD_BYTES = 4 * 2 ** 20;
 const MAX_LOOKS = 60;
 
 /**
- * Holds a client back while its server reads nothing. Once in a while a little more of it is read, up to a bound: that the client has
- * gone can be seen only behind what it has sent.
+ * Holds a client back while its server reads nothing, and a bound of what it has sent waits: that the client has gone can be seen only
+ * behind that.
  */
 export class BackPressure {
   readonly #options: BackPressureOptions;
@@ -38,7 +38,7 @@ export class BackPressure {
   /** The server has not taken all of what was written. */
   hold(): void {
     if (this.#options.output.destroyed) return;
-    this.#options.client.pause();
+    if (this.#options.output.writableLength >= MAX_HELD_BYTES) this.#options.client.pause();
     this.#timer ??= systemClock.setTimer(() => this.#look(), LOOK_MS);
   }
 

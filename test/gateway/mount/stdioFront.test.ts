@@ -88,6 +88,20 @@ test.each(['cancels', 'leaves'])('a client that %s ends its call in flight, and 
   await end();
 });
 
+test('an answer of any length is one', async () => {
+  const text = 'x'.repeat(600_000);
+  const tool = (): object => ({ content: [{ type: 'text', text }] });
+  const pool = new FakePool({ a: { capabilities: { tools: {} }, methods: { 'tools/call': tool } } });
+  const { heard, say, end } = client(closeAfter(new Gateway({ pool, port: 0 })));
+  const clientInfo = { name: 'pipe', version: '1' };
+  say({ id: 0, method: 'initialize', params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo } });
+  await expect.poll(() => heard.length).toBe(1);
+  say({ id: 1, method: 'tools/call', params: { name: 'say' } });
+  await expect.poll(() => heard.length).toBe(2);
+  expect(heard[1]).toEqual({ jsonrpc: '2.0', id: 1, result: tool() });
+  await end();
+});
+
 test('the requests of an array are answered, with progress and without', async () => {
   const tool = async (_: unknown, { onProgress }: { readonly onProgress?: (progress: object) => void }) => {
     onProgress?.({ progress: 1 });

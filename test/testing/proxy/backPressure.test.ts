@@ -2,7 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { expect, test, vi } from 'vitest';
+import { BackPressure } from '../../../src/testing/proxy/BackPressure.js';
 import { MAIN } from '../../support/cli.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { tempFolder } from '../../support/tempFolder.js';
@@ -75,11 +77,24 @@ test('a server that does not read holds the client back', async () => {
   expect(await resting(() => taken)).toBeLessThan(MAX_BYTES);
 });
 
+test('a client is held back once as much waits as may: that it has gone is seen before', () => {
+  const output = new PassThrough({ highWaterMark: 1 });
+  const told: string[] = [];
+  const client = { pause: () => void told.push('pause'), resume: () => void told.push('resume') };
+  const pressure = new BackPressure({ output, client, onOrphaned: () => undefined, onStalled: () => undefined });
+  const write = (bytes: number): void => void (output.write('x'.repeat(bytes)) || pressure.hold());
+  write(3_000_000);
+  expect(told).toEqual([]);
+  write(3_000_000);
+  expect(told).toEqual(['pause']);
+  output.destroy();
+});
+
 test('fault, before a server that does not read, ends when its client has gone', async () => {
   const child = behindFault('setInterval(() => undefined, 1_000)', '');
   const line = `${JSON.stringify({ jsonrpc: '2.0', method: 'notifications/x', params: { data: 'x'.repeat(65_000) } })}\n`;
   for (let i = 0; i < 20; i++) child.stdin?.write(line);
-  await resting(() => child.stdin?.writableLength ?? 0);
+  await resting(() => 1e9 - (child.stdin?.writableLength ?? 0));
   const gone = once(child, 'exit');
   child.stdin?.destroy();
   child.stdout?.destroy();

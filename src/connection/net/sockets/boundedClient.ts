@@ -14,14 +14,18 @@ const SILENT_PER_BYTE = 8;
 export function boundedClient(asked: ClientRequest, clock: Clock): void {
   const interim = new InterimResponses();
   let silentBytes = 0;
+  /** What the body that came since has told. */
+  let toldBytes = 0;
   let response: IncomingMessage | undefined;
   const refuse = (why: Error): void => {
     // Else its reader would hear that it was aborted, and not why.
     response?.destroy(why);
     asked.destroy(why);
   };
+  // Behind the parser, and a connection within this process brings an answer in one piece.
   const onData = (chunk: Buffer): void => {
-    silentBytes += chunk.length;
+    silentBytes = Math.max(0, silentBytes + chunk.length - toldBytes);
+    toldBytes = 0;
     if (silentBytes > MAX_SILENT_BYTES) refuse(new Error(`${silentBytes} bytes of it are neither header nor body`));
   };
   asked.once('socket', (socket) => {
@@ -44,7 +48,7 @@ export function boundedClient(asked: ClientRequest, clock: Clock): void {
     const { push } = got;
     // The parser hands on each piece of the body by it, read or not.
     got.push = (chunk: Buffer | null, encoding) => {
-      silentBytes = Math.max(0, silentBytes - (1 + SILENT_PER_BYTE) * (chunk?.length ?? 0));
+      toldBytes += (1 + SILENT_PER_BYTE) * (chunk?.length ?? 0);
       return push.call(got, chunk, encoding);
     };
   });

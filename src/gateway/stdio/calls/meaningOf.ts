@@ -13,10 +13,10 @@ export const meaningOfReply = (bytes: Buffer, { start, end }: RawReply, idText: 
   meaningOf(`${bytes.toString('utf8', 0, start)}null${bytes.toString('utf8', end)}`, idText);
 
 /**
- * What a text is to the request of that id: its `answer`, a `message` that asks or tells, or nothing of it. Proved on its bytes: a
+ * What a text is to the request of that id: its `answer`, a `request` or `notification` of a server, or nothing of it. Proved on its bytes: a
  * program of another kind may have the gateway's address, and what it says must neither reach the client nor count as an answer.
  */
-export function meaningOf(text: string, idText: string): 'answer' | 'message' | undefined {
+export function meaningOf(text: string, idText: string): 'answer' | 'request' | 'notification' | undefined {
   const bytes = Buffer.from(text);
   const parts = new Map<string, string>();
   let at = skipSpace(bytes, 0);
@@ -34,8 +34,8 @@ export function meaningOf(text: string, idText: string): 'answer' | 'message' | 
     at = skipSpace(bytes, end);
   } while (bytes[at] === COMMA);
   if (bytes[at] !== CLOSE_BRACE || skipSpace(bytes, at + 1) !== bytes.length) return undefined;
-  if (parts.has('method')) return 'message';
   const id = parts.get('id');
+  if (parts.has('method')) return id === undefined ? 'notification' : 'request';
   if (id === undefined || (!parts.has('result') && !parts.has('error'))) return undefined;
   return id === idText || JSON.parse(id) === JSON.parse(idText) ? 'answer' : undefined;
 }

@@ -53,7 +53,7 @@ export async function readAnswer(
       ...(!isReadHere(message.method) && { onLongReply }),
       onMessage: (text) => {
         const meaning = !stream && trusted ? 'answer' : meaningOf(text, idText);
-        if (stream && meaning === 'message') return pipe.offer(text);
+        if (stream && (meaning === 'request' || meaning === 'notification')) return pipe.offer(text, meaning, response);
         if (!isAnswer(meaning, text)) return;
         try {
           onAnswer(text);

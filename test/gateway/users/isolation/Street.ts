@@ -57,7 +57,13 @@ export const nameOfHouse = ({ transport, sharing, era }: House): string => `${er
 
 type Addresses = Readonly<Record<string, { readonly url: string; readonly sseUrl: string }>>;
 
-const BRIDGE = { maxMessageBytes: 2 ** 20, maxBufferedBytes: 2 ** 22, stallTimeoutMs: 30_000, graceMs: 2_000 } as const;
+const BRIDGE = {
+  maxMessageBytes: 2 ** 20,
+  maxStreamBufferBytes: 2 ** 20,
+  maxBufferedBytes: 2 ** 22,
+  stallTimeoutMs: 30_000,
+  graceMs: 2_000,
+} as const;
 
 /** Times for a machine that is busy: nothing here is to fail by them. */
 const WAIT_MS = 120_000;
