@@ -82,7 +82,7 @@ export class ClientPipe {
 
   /** One answer. A line break can only be white space in it, since JSON escapes those of texts. */
   send(text: string): void {
-    if (this.#options.output.writable) this.#answer(lineOf(text));
+    if (this.#options.output.writable) this.#write(lineOf(text), true);
   }
 
   /** The same for a long one: made one line in turns of the event loop, then written without a copy. */
@@ -99,8 +99,8 @@ export class ClientPipe {
     };
     await inSlices(step, 1);
     if (!this.#options.output.writable) return;
-    for (const piece of pieces) this.#answer(piece);
-    this.#answer('\n');
+    for (const piece of pieces) this.#write(piece, true);
+    this.#write('\n', true);
   }
 
   /**
@@ -117,11 +117,7 @@ export class ClientPipe {
       onDrop();
       return;
     }
-    const line = lineOf(text);
-    const bytes = kind === 'notification' ? line.length : 0;
-    const add = (more: number): unknown => this.#streamBytes.set(stream, (this.#streamBytes.get(stream) ?? 0) + more);
-    add(bytes);
-    this.#write(line, () => void add(-bytes));
+    this.#write(lineOf(text), false, kind === 'notification' ? stream : undefined);
   }
 
   /** Nothing more is read. */
@@ -167,26 +163,23 @@ export class ClientPipe {
     this.stop();
   }
 
-  #answer(text: string | Uint8Array): void {
+  #write(text: string | Uint8Array, isAnswer: boolean, stream?: object): void {
     const bytes = text.length + WRITE_BYTES;
+    this.#count(bytes, isAnswer, stream);
+    this.#writes.write(text, () => this.#count(-bytes, isAnswer, stream));
+  }
+
+  #count(bytes: number, isAnswer: boolean, stream: object | undefined): void {
+    this.#waitingBytes += bytes;
+    if (stream !== undefined) this.#streamBytes.set(stream, (this.#streamBytes.get(stream) ?? 0) + bytes);
+    if (!isAnswer) return;
     this.#answerBytes += bytes;
     const { maxStreamBufferBytes } = this.#options;
     if (this.#answerBytes > maxStreamBufferBytes) this.#behind = true;
-    this.#write(text, () => {
-      this.#answerBytes -= bytes;
-      if (!this.#behind || this.#answerBytes > maxStreamBufferBytes / 2) return;
+    else if (this.#behind && this.#answerBytes <= maxStreamBufferBytes / 2) {
       this.#behind = false;
       this.#readOn();
-    });
-  }
-
-  #write(text: string | Uint8Array, taken: () => void): void {
-    const bytes = text.length + WRITE_BYTES;
-    this.#waitingBytes += bytes;
-    this.#writes.write(text, () => {
-      this.#waitingBytes -= bytes;
-      taken();
-    });
+    }
   }
 }
 
