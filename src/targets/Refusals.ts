@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
 import type { Params } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
-import { ForbiddenError, RateLimitedError, UnauthorizedError } from '../core/errors.js';
+import { ForbiddenError, isOfRequest, RateLimitedError, UnauthorizedError } from '../core/errors.js';
 import { keyText } from '../core/text/ownText.js';
 
 /** For so long a target gets none of the calls that it would refuse, while there are others. */
@@ -26,7 +26,8 @@ export const isRefusal = (error: unknown): boolean =>
  * Which targets refused whose calls a moment ago. A refusal is quick and must not draw calls: those it concerns go to the other
  * targets for a while, and those of others do not, so that no caller loses a target by what another may not do. A 403 concerns
  * one principal's calls of one tool, a 401 or 429 all of one principal's calls. So does a failure that its caller may have brought
- * about alone: to that caller the target fails, to others perhaps not.
+ * about alone: to that caller the target fails, to others perhaps not. A status that speaks of the request (400, 413) concerns one
+ * caller's calls of one tool.
  */
 export class Refusals {
   readonly #clock: Clock;
@@ -40,6 +41,7 @@ export class Refusals {
   /** What a target's call failed with. `voter`: the caller whose vote against the target that is. */
   failed(target: string, call: RefusableCall, error: unknown, voter?: string): void {
     if (voter !== undefined) this.#untilMs.set(voteKey(target, voter), this.#clock.now() + AVOIDED_MS);
+    if (isOfRequest(error)) this.#untilMs.set(requestKey(target, call), this.#clock.now() + AVOIDED_MS);
     if (!isRefusal(error)) return;
     const of = error instanceof ForbiddenError ? ofTool(call) : undefined;
     this.#untilMs.set(keyOf(target, call, of), this.#clock.now() + AVOIDED_MS);
@@ -53,6 +55,7 @@ export class Refusals {
     return (
       this.#isOn(keyOf(target, call, undefined)) ||
       this.#isOn(keyOf(target, call, ofTool(call))) ||
+      this.#isOn(requestKey(target, call)) ||
       (voter !== undefined && this.#isOn(voteKey(target, voter)))
     );
   }
@@ -73,5 +76,8 @@ const ofTool = ({ method, params }: RefusableCall): readonly string[] => {
 
 const keyOf = (target: string, { caller }: RefusableCall, of: readonly string[] | undefined): string =>
   JSON.stringify([target, caller?.principal ?? null, ...(of ?? [])]);
+
+const requestKey = (target: string, call: RefusableCall): string =>
+  JSON.stringify([target, [callerName(call.caller) ?? null, ...ofTool(call)]]);
 
 const voteKey = (target: string, voter: string): string => JSON.stringify([target, [voter]]);

@@ -9,11 +9,15 @@ import { aside, endFailed, failureOf, type RoutedCall, type RoutedOptions, type 
 import { Shadow } from './Shadow.js';
 import { SEVERAL, sessionKey } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
+import { leftOf, type Walk } from './walk.js';
 
 /** Retries of one call that may have run already, hedges not counted. */
 const MAX_REPEATS = 2;
 
 const SAME_TASK = 'several of its targets gave the same task id, so that whose task is meant cannot be known';
+
+/** How long a call waits for a target that starts before another one is tried, or started, too; the start goes on. */
+const OTHER_AFTER_MS = 1_000;
 
 /** What a router has counted. */
 export interface RouterCounts {
@@ -24,17 +28,6 @@ export interface RouterCounts {
   readonly hedges: number;
   /** Hedges that answered first. */
   readonly hedgesWon: number;
-}
-
-interface Walk {
-  /** Targets that were tried, by all attempts of one call together. */
-  readonly tried: Set<string>;
-  /** Clock ms at which the call is over. */
-  readonly untilMs: number;
-  /** Clock ms at which it has waited as long as it may for a target that takes it. */
-  acquireUntilMs: number;
-  /** What the call ends with, as far as its attempts went. */
-  told: unknown;
 }
 
 /**
@@ -77,12 +70,15 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     this.#budget = new RetryBudget({ clock, retryRatio, ...(retryRatio === 0 && { minRetriesPerSec: 0 }) });
   }
 
-  /** Where a lease, a subscription, a notification or a call of the caller goes. `tried`: where it need not be tried again. */
+  /**
+   * Where a lease, a subscription, a notification or a call of the caller goes. `tried`: where it need not be tried again. `starts`: it may have to
+   * wait for a start there.
+   */
   choose(
     caller: Caller | undefined,
     tried: ReadonlySet<string>,
     call?: RefusableCall,
-  ): { target: Target<S>; pick: BalancerPick<Target<S>> | undefined } | undefined {
+  ): { target: Target<S>; pick: BalancerPick<Target<S>> | undefined; starts: boolean } | undefined {
     const { sharing, sticky, targets } = this.#options;
     if (sharing === 'bound') {
       const session = sticky.session(caller);
@@ -90,14 +86,27 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         // Its calls are counted where it is; one that is drained is out of the balance.
         const { target } = session;
         if (tried.has(target.id)) return undefined;
-        return { target, pick: targets.balancer.pick({ exclude: (id) => id !== target.id }) };
+        return { target, pick: targets.balancer.pick({ exclude: (id) => id !== target.id }), starts: false };
       }
     }
-    const avoids = call && ((id: string): boolean => this.#refusals.avoids(id, call));
-    const pick = targets.pick({ key: keyOf(caller), exclude: (id) => tried.has(id), avoids });
+    const avoids = call && this.#avoider(call);
+    const wanted = { key: keyOf(caller), exclude: (id: string): boolean => tried.has(id), avoids };
+    const pick = targets.pick(wanted);
     if (pick === undefined) return undefined;
-    if (sharing === 'bound') sticky.bind(caller, pick.target);
-    return { target: pick.target, pick };
+    const { target } = pick;
+    const seen = this.#options.plain(caller);
+    const state = target.server.stateFor(seen);
+    // Nothing waits for a start while another target is up: it goes on beside, and is begun again after a failure. A session begins with its own.
+    const comes = sharing === 'bound' ? state === 'starting' : state !== 'ready' && state !== 'idle';
+    const other = comes ? targets.pickUp(wanted, seen) : undefined;
+    if (other === undefined) {
+      if (sharing === 'bound') sticky.bind(caller, target);
+      return { target, pick, starts: sharing !== 'bound' && state !== 'ready' };
+    }
+    pick.withdrawn();
+    if (sharing === 'bound') sticky.bind(caller, other.target);
+    else target.server.begin(seen);
+    return { target: other.target, pick: other, starts: false };
   }
 
   /** Whether what failed on `target` may be tried on another; a session that never began there is free to go. */
@@ -150,7 +159,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const { hedge: hedged } = targets.config;
     const untilMs = clock.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY);
     const acquireUntilMs = clock.now() + this.acquireMs(options);
-    const walk: Walk = { tried: new Set(), untilMs, acquireUntilMs, told: undefined };
+    const walk: Walk = { tried: new Set(), late: new Set(), untilMs, acquireUntilMs, told: undefined };
     if (hedged !== undefined && call.repeatable && sharing === 'shared') {
       return this.#hedged(call, options, hedged.after, walk);
     }
@@ -177,7 +186,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     const attempt = async (signal: AbortSignal, number: number): Promise<unknown> => {
       if (number > 1) this.#hedges++;
       // What a server asks or tells while it runs is heard from the first alone.
-      const other = number === 1 ? undefined : aside(server, this.#left(options, walk), signal);
+      const other = number === 1 ? undefined : aside(server, leftOf(options, walk, this.#options), signal);
       const own = other?.options ?? { ...options, signal };
       const result = await this.#walk(call, own, walk, () => winner !== 0 && winner !== number);
       other?.taken(result);
@@ -185,10 +194,11 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       if (winner === number && number > 1) this.#hedgesWon++;
       return result;
     };
+    const budget = this.#budget;
     return hedge(attempt, {
       after,
       latencies: this.#latencies,
-      budget: this.#budget,
+      budget: { deposit: () => budget.deposit(), tryWithdraw: () => budget.tryWithdraw(callerName(options.caller)) },
       clock,
       ...(options.signal && { signal: options.signal }),
     }).catch((error: unknown) => {
@@ -200,35 +210,52 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   /** From target to target until one answers, or the failure is one that stands. `outrun`: another attempt has answered. */
   async #walk(call: RoutedCall<S, O>, given: O, walk: Walk, outrun: (() => boolean) | undefined): Promise<unknown> {
     const { server, clock, targets } = this.#options;
+    let again = walk.told !== undefined;
     const refusable: RefusableCall = { method: call.method, params: call.params, caller: given.caller };
+    const caller = callerName(given.caller);
     for (let repeats = 0; ; ) {
       const chosen = this.choose(given.caller, walk.tried, refusable);
-      if (chosen === undefined) throw walk.told ?? new ServerStoppedError(server);
+      if (chosen === undefined) {
+        if (walk.late.size === 0) throw walk.told ?? new ServerStoppedError(server);
+        for (const id of walk.late) walk.tried.delete(id);
+        walk.late.clear();
+        continue;
+      }
       const { target, pick } = chosen;
       walk.tried.add(target.id);
+      const yields = chosen.starts && (walk.late.size > 0 || targets.hasWell(walk.tried, this.#avoider(refusable)));
       const measured = targets.canary !== undefined && outrun === undefined;
       const startedMs = measured ? clock.now() : 0;
       try {
-        const result = await call.send(target.server, walk.told === undefined ? given : this.#left(given, walk));
-        pick?.succeeded(callerName(given.caller));
+        const left = yields || again ? leftOf(given, walk, this.#options, yields ? OTHER_AFTER_MS : undefined) : given;
+        const result = await call.send(target.server, left);
+        pick?.succeeded(caller);
         // A hedge records what it waited for by itself.
         if (measured) this.#latencies.record(clock.now() - startedMs);
         return this.#answered(call, result, target);
       } catch (error) {
+        again = true;
+        const nowMs = clock.now();
+        const isLate = yields && error instanceof AcquireTimeoutError;
+        if (isLate && nowMs < walk.untilMs && nowMs < walk.acquireUntilMs) {
+          pick?.withdrawn();
+          walk.late.add(target.id);
+          continue;
+        }
         const lost = given.signal?.aborted === true && outrun?.() === true;
         if (lost) pick?.outrun();
         const voter = lost ? undefined : endFailed(pick, error, given);
         this.#refusals.failed(target.id, refusable, error, voter);
         walk.told = endOf(walk.told, error);
-        if (!this.leaves(error, target, given.caller) || given.signal?.aborted === true || clock.now() >= walk.untilMs)
+        if (!this.leaves(error, target, given.caller) || given.signal?.aborted === true || nowMs >= walk.untilMs)
           throw walk.told;
         const failure = failureOf(error);
         if (failure === 'unknown' && (!call.repeatable || ++repeats > MAX_REPEATS)) throw walk.told;
         if (!this.#hasOther(walk)) throw walk.told;
         // Time in which a target had the call was none of waiting for one.
-        if (failure !== 'unreached') walk.acquireUntilMs = clock.now() + this.acquireMs(given);
-        else if (clock.now() >= walk.acquireUntilMs) throw walk.told;
-        if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw()) throw walk.told;
+        if (failure !== 'unreached') walk.acquireUntilMs = nowMs + this.acquireMs(given);
+        else if (nowMs >= walk.acquireUntilMs) throw walk.told;
+        if ((failure === 'unknown' || failure === 'refused') && !this.#budget.tryWithdraw(caller)) throw walk.told;
         this.#retries++;
         call.onRetry(error);
       }
@@ -240,22 +267,12 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     return acquireTimeoutMs ?? 2 * this.#options.startTimeoutMs;
   }
 
-  #hasOther({ tried }: Walk): boolean {
-    return this.#options.targets.main.some(({ id, weight }) => weight > 0 && !tried.has(id));
+  #avoider(call: RefusableCall): (id: string) => boolean {
+    return (id) => this.#refusals.avoids(id, call);
   }
 
-  /** What is left of its time for another attempt. @throws AcquireTimeoutError */
-  #left(given: O, { untilMs, acquireUntilMs }: Walk): O {
-    const nowMs = this.#options.clock.now();
-    const acquireTimeoutMs = Math.max(0, acquireUntilMs - nowMs);
-    // By itself an attempt takes no longer than a start.
-    const bounded = given.acquireTimeoutMs !== undefined || acquireTimeoutMs < this.#options.startTimeoutMs;
-    const left = bounded ? { ...given, acquireTimeoutMs } : given;
-    if (untilMs === Number.POSITIVE_INFINITY) return left;
-    const deadlineMs = untilMs - nowMs;
-    if (deadlineMs > 0) return { ...left, deadlineMs };
-    const none = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 0 };
-    throw new AcquireTimeoutError(`server ${this.#options.server}: the call's time`, given.deadlineMs ?? 0, none);
+  #hasOther({ tried, late }: Walk): boolean {
+    return late.size > 0 || this.#options.targets.main.some(({ id, weight }) => weight > 0 && !tried.has(id));
   }
 
   /** The answer as its caller is to get it. */

@@ -1,9 +1,14 @@
+import type { Caller } from '../connection/calls/Caller.js';
 import { fingerprint } from '../registry/config/fingerprint.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
 import type { ServerTargetConfig } from '../registry/config/targets/targetsOf.js';
 
 /** What is asked of a server that is one of several. */
 export interface RoutedServer {
+  /** `ready`: a call of the caller finds it up. `idle`: it begins a start. Else it waits for one that is under way, or that follows one that failed. */
+  stateFor(caller: Caller | undefined): string;
+  /** Begins a start for the caller, beside calls, unless one is under way. */
+  begin(caller: Caller | undefined): void;
   /** Whether it would refuse a call at once, since its breaker is open or its starts back off. */
   readonly refuses: boolean;
 }

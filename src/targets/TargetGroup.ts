@@ -81,6 +81,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
       startTimeoutMs,
       targets,
       sticky: this.#sticky,
+      plain: (caller) => this.plain(caller),
       clock,
       random,
       closing,

@@ -1,5 +1,6 @@
 import { Balancer, type BalancerPick, type PickOptions } from '../concurrent/balance/Balancer.js';
 import { OutlierDetector } from '../concurrent/balance/OutlierDetector.js';
+import type { Caller } from '../connection/calls/Caller.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
 import { canonical, fingerprint } from '../registry/config/fingerprint.js';
@@ -108,6 +109,22 @@ export class TargetTable<S extends RoutedServer> {
     const refuses = (id: string): boolean => this.#byId.get(id)?.server.refuses === true || exclude?.(id) === true;
     const best = avoids && this.#balancer.pick({ key, exclude: (id) => refuses(id) || avoids(id) });
     return best ?? this.#balancer.pick({ key, exclude: refuses }) ?? this.#balancer.pick({ key, exclude });
+  }
+
+  /** As `pick`, only of those that are up for the caller, and well. */
+  pickUp({ key, exclude, avoids }: TargetPickOptions, caller: Caller | undefined): BalancerPick<Target<S>> | undefined {
+    const left = (id: string): boolean => exclude?.(id) !== true && avoids?.(id) !== true && this.#isWell(id);
+    const isUp = (id: string): boolean => left(id) && this.#byId.get(id)?.server.stateFor(caller) === 'ready';
+    return this.#balancer.pick({ key, exclude: (id) => !isUp(id) });
+  }
+
+  /** Whether a call may go to another than those that it was tried on, without being refused or likely to fail. */
+  hasWell(tried: ReadonlySet<string>, avoids: (id: string) => boolean): boolean {
+    return this.#main.some(({ id, weight }) => weight > 0 && !tried.has(id) && !avoids(id) && this.#isWell(id));
+  }
+
+  #isWell(id: string): boolean {
+    return this.#byId.get(id)?.server.refuses === false && this.#outliers.share(id) > 0;
   }
 
   #take(given: ServerTargetConfig, left: Target<S>[]): Target<S> {

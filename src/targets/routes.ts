@@ -33,6 +33,8 @@ export interface RouterOptions<S extends RoutedServer> {
   readonly startTimeoutMs: number;
   readonly targets: TargetTable<S>;
   readonly sticky: Stickiness<S>;
+  /** The caller as the targets see it. */
+  readonly plain: (caller: Caller | undefined) => Caller | undefined;
   readonly clock: Clock;
   /** From 0 to 1, as `Math.random`. */
   readonly random: () => number;
@@ -112,15 +114,15 @@ export function failureOf(error: unknown): Failure {
 }
 
 /**
- * What a failed call says of its target: an error of the protocol is an answer; an abort or a refusal says nothing (`Refusals` has it). What
- * one caller brought about, with a short time or with credentials that fail, must not cost all others a target.
+ * What a failed call says of its target: an error of the protocol, or a status that speaks of the request, is an answer, though none by whose
+ * time it is judged; an abort or a refusal says nothing (`Refusals` has it). What one caller brought about, with a short time or with credentials that fail, must not cost all others a target.
  */
 export function verdictOf(
   error: unknown,
   { timeoutMs, deadlineMs, ...ends }: RoutedOptions,
-): 'succeeded' | 'failed' | 'abandoned' {
-  if (isOwnEnd(error, ends) || isOfRequest(error)) return 'abandoned';
-  if (error instanceof RpcError) return 'succeeded';
+): 'rejected' | 'failed' | 'abandoned' {
+  if (isOwnEnd(error, ends)) return 'abandoned';
+  if (error instanceof RpcError || isOfRequest(error)) return 'rejected';
   if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'abandoned';
   if (
     error instanceof BackingOffError ||
@@ -146,7 +148,7 @@ export function endFailed<T>(
 ): string | undefined {
   const verdict = verdictOf(error, options);
   const caller = callerName(options.caller);
-  if (verdict === 'succeeded') pick?.succeeded(caller);
+  if (verdict === 'rejected') pick?.rejected(caller);
   if (verdict === 'abandoned') pick?.abandoned();
   if (verdict !== 'failed') return undefined;
   const voter = isVote(error) || error instanceof RequestTimeoutError ? caller : undefined;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { RpcError } from '../../src/core/errors.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { RawServer } from '../support/rawServer.js';
+import { type Exchange, RawServer } from '../support/rawServer.js';
 import { said } from '../support/stdioPool.js';
 import { many, pool, several, who } from '../support/upstreams.js';
 
@@ -51,6 +51,38 @@ test.each([
     expect(await admin('eve')).toBe(how === 'limited' ? 'b' : 'refused');
   },
 );
+
+test('a target that finds a caller’s calls of a tool too large gets none of them for a while, and all others', async () => {
+  const { of, clock, admin } = await twoTargets(413, [true, false]);
+  expect(await admin('eve')).toBe('refused');
+  expect(await many(3, () => admin('eve'))).toEqual({ b: 3 });
+  expect(await who(of, { caller: { principal: 'eve' } })).toBe('a');
+  expect(await admin('alice')).toBe('refused');
+  await clock.advance(10_000);
+  expect(await admin('eve')).toBe('refused');
+});
+
+test('an error is no quick answer: latencies are those of results', async () => {
+  let answer: (() => void) | undefined;
+  const held = (exchange: Exchange): void => {
+    answer = () => exchange.answer('late');
+  };
+  const all = await Promise.all([target('a', false, 403), RawServer.listen({ tools: { who: held } })]);
+  const clock = new FakeClock();
+  const of = pool({ clock });
+  const targets = all.map((each) => ({ url: closeAfter(each).url, transport: 'http' as const }));
+  of.addServer(several(targets, { balance: 'round-robin', era: 'legacy' }));
+  const latencies = (): unknown => of.stats('app').targets?.map(({ ewmaMs }) => Math.round(ewmaMs ?? -1));
+  await who(of);
+  const late = who(of);
+  await expect.poll(() => answer).toBeDefined();
+  await clock.advance(1_000);
+  answer?.();
+  await late;
+  expect(latencies()).toEqual([0, 1_000]);
+  await expect(of.request('app', 'no/such')).rejects.toThrow(RpcError);
+  expect(latencies()).toEqual([1_000, 1_000]);
+});
 
 test('where all targets refuse, calls go where they would', async () => {
   const { of, admin } = await twoTargets(403, [true, true]);

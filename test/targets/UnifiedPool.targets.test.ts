@@ -26,6 +26,7 @@ test('targets of every transport stand behind one name, and each gets its turn',
   );
   await of.startServer('app');
   expect(of.state('app')).toBe('ready');
+  await expect.poll(() => of.stats('app').targets?.every(({ state }) => state === 'ready')).toBe(true);
   for (let i = 0; i < 8; i++) await of.request('app', 'ping');
   const { targets = [], spread, connections, name } = of.stats('app');
   expect(name).toBe('app');

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
-import { RawServer } from '../support/rawServer.js';
+import { failure, reply } from '../support/rawCalls.js';
+import { type Exchange, RawServer } from '../support/rawServer.js';
 import { idempotent, pool, several, upstream, who } from '../support/upstreams.js';
 
 const ejected = (of: ReturnType<typeof pool>): unknown => of.stats('app').targets?.map((each) => each.ejected);
@@ -146,4 +147,18 @@ test.each([
   }
   expect(await failed).toBe(code);
   expect(begun()).toBe(2);
+});
+
+test('a caller whose calls all targets refuse leaves retries for others', async () => {
+  const limited = (name: string) => ({
+    who: name === 'a' ? reply(429) : ({ answer }: Exchange) => answer(name),
+    other: reply(429),
+  });
+  const [a, b] = await Promise.all(['a', 'b'].map((name) => RawServer.listen({ tools: limited(name) })));
+  const of = pool();
+  const targets = [a, b].map((each) => ({ url: closeAfter(each as RawServer).url, transport: 'http' as const }));
+  of.addServer(several(targets, { balance: 'failover', era: 'legacy' }));
+  const by = (principal: string) => ({ caller: { principal } });
+  for (let i = 0; i < 30; i++) await failure(of.request('app', 'tools/call', { name: 'other' }, by('eve')));
+  expect(await who(of, by('alice'))).toBe('b');
 });

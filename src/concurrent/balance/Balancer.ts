@@ -11,7 +11,7 @@ import {
 } from '../../core/options.js';
 import { hash32 } from './hashing.js';
 import { OutlierDetector, type OutlierInspection } from './OutlierDetector.js';
-import { type BalancePolicy, type Candidate, type Choose, observe, policy } from './policies.js';
+import { type BalancePolicy, type Candidate, type Choose, observe, policy, rejectedMs } from './policies.js';
 
 export interface BalancerTarget<T> {
   /** Names it: unique among the targets. A target of an update with a known id keeps its load and its latencies. */
@@ -89,6 +89,7 @@ class Entry<T> implements Candidate {
   ewmaAtMs = 0;
   credit = 0;
   picked = 0;
+  rejected: string | undefined;
 
   constructor({ id, target, weight = 1, zone }: BalancerTarget<T>) {
     this.id = id;
@@ -99,10 +100,10 @@ class Entry<T> implements Candidate {
   }
 }
 
-type End = 'succeeded' | 'failed' | 'outrun' | 'abandoned';
+type End = 'succeeded' | 'failed' | 'rejected' | 'outrun' | 'abandoned' | 'withdrawn';
 type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined) => void;
 
-/** A call on its way to a target. End it once, by one of the four; again is a no-op. */
+/** A call on its way to a target. End it once, by one of the six; again is a no-op. */
 export class BalancerPick<T> {
   readonly id: string;
   readonly target: T;
@@ -130,6 +131,11 @@ export class BalancerPick<T> {
     this.#finish('failed', voter);
   }
 
+  /** It was answered with an error, which is no failure of the target and says nothing of how long a result takes. `caller`: whose call it was. */
+  rejected(caller?: string): void {
+    this.#finish('rejected', caller);
+  }
+
   /** Another target answered first, and it was given up: it would have taken at least this long. */
   outrun(): void {
     this.#finish('outrun');
@@ -138,6 +144,11 @@ export class BalancerPick<T> {
   /** It ended without telling anything of the target. */
   abandoned(): void {
     this.#finish('abandoned');
+  }
+
+  /** Nothing was sent there after all: it does not count as picked. */
+  withdrawn(): void {
+    this.#finish('withdrawn');
   }
 
   #finish(how: End, caller?: string): void {
@@ -157,7 +168,8 @@ export class Balancer<T> {
   /** One function for all picks. */
   readonly #ended = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined): void => {
     entry.inFlight--;
-    if (how === 'abandoned') return;
+    if (how === 'withdrawn') entry.picked--;
+    if (how === 'abandoned' || how === 'withdrawn') return;
     const { clock, ewmaDecayMs, outliers } = this.#options;
     if (how === 'failed' && caller !== undefined) {
       // It must keep no calls of others away.
@@ -165,7 +177,9 @@ export class Balancer<T> {
       return;
     }
     const nowMs = clock.now();
-    const latencyMs = nowMs - startedMs;
+    let latencyMs = nowMs - startedMs;
+    if (how === 'succeeded') entry.rejected = undefined;
+    else if (how === 'rejected') latencyMs = Math.max(latencyMs, rejectedMs(entry, this.#entries, caller));
     if (how === 'failed') {
       // A failure may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
       const slowMs = Math.max(latencyMs, entry.ewmaMs, FAILURE_MS);

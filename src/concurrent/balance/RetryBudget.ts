@@ -27,6 +27,8 @@ export interface RetryBudgetInspection {
 }
 
 const SLICES = 10;
+/** One caller's part of what is allowed, at most. */
+const MAX_SHARE = 0.75;
 
 /**
  * How many retries (or hedges) a client may add to its calls: a share of the calls of the last `windowMs`, and a few for
@@ -40,6 +42,8 @@ export class RetryBudget {
   readonly #sliceMs: number;
   readonly #calls = new Float64Array(SLICES);
   readonly #retries = new Float64Array(SLICES);
+  /** Of those retries, each caller's. */
+  readonly #own = Array.from({ length: SLICES }, () => new Map<string, number>());
   #slice = Number.NEGATIVE_INFINITY;
   #sumCalls = 0;
   #sumRetries = 0;
@@ -55,9 +59,7 @@ export class RetryBudget {
 
   /** Retries that are allowed now: a whole number from 0. */
   get balance(): number {
-    this.#turn();
-    // Sums of decimal shares fall short by a rounding error, never by more.
-    return Math.max(0, Math.floor(this.#reserve + this.#ratio * this.#sumCalls - this.#sumRetries + 1e-9));
+    return Math.max(0, this.#allowed() - this.#sumRetries);
   }
 
   /** A call was made for the first time. */
@@ -68,13 +70,16 @@ export class RetryBudget {
     this.#sumCalls++;
   }
 
-  /** Takes one retry out of the budget, or says that it is not to be made. */
-  tryWithdraw(): boolean {
-    if (this.balance < 1) {
+  /** Takes one retry out of the budget, or says that it is not to be made. `caller`: for whom; one caller's are three quarters of all at most. */
+  tryWithdraw(caller?: string): boolean {
+    const allowed = this.#allowed();
+    if (allowed <= this.#sumRetries || (caller !== undefined && !this.#hasShare(caller, allowed))) {
       this.#refused++;
       return false;
     }
     const index = this.#slice % SLICES;
+    const own = this.#own[index];
+    if (caller !== undefined) own?.set(caller, (own.get(caller) ?? 0) + 1);
     this.#retries[index] = (this.#retries[index] as number) + 1;
     this.#sumRetries++;
     return true;
@@ -82,6 +87,19 @@ export class RetryBudget {
 
   inspect(): RetryBudgetInspection {
     return { balance: this.balance, calls: this.#sumCalls, retries: this.#sumRetries, refused: this.#refused };
+  }
+
+  /** Retries that the calls of the window allow. */
+  #allowed(): number {
+    this.#turn();
+    // Sums of decimal shares fall short by a rounding error, never by more.
+    return Math.floor(this.#reserve + this.#ratio * this.#sumCalls + 1e-9);
+  }
+
+  #hasShare(caller: string, allowed: number): boolean {
+    let taken = 0;
+    for (const each of this.#own) taken += each.get(caller) ?? 0;
+    return taken < Math.max(1, Math.floor(MAX_SHARE * allowed));
   }
 
   #turn(): void {
@@ -94,6 +112,7 @@ export class RetryBudget {
       this.#sumRetries -= this.#retries[index] as number;
       this.#calls[index] = 0;
       this.#retries[index] = 0;
+      this.#own[index]?.clear();
     }
     this.#slice = slice;
   }

@@ -17,7 +17,7 @@ export interface HedgeOptions {
   /** Latencies without which a quantile means nothing and no hedge is made: a whole number from 1. @defaultValue 20 */
   readonly minLatencies?: number;
   /** Pays for each attempt after the first; without one every call may be hedged. @defaultValue none */
-  readonly budget?: RetryBudget;
+  readonly budget?: Pick<RetryBudget, 'deposit' | 'tryWithdraw'>;
   /** Aborts every attempt, and rejects with its reason. @defaultValue none */
   readonly signal?: AbortSignal | undefined;
   /** Measures time and arms timers; a `FakeClock` in tests. @defaultValue the system's clock */

@@ -15,6 +15,8 @@ export interface Candidate {
   ewmaMs: number;
   /** When that was last moved, in ms. */
   ewmaAtMs: number;
+  /** Whose call it answered with an error, since its last result. */
+  rejected: string | undefined;
   /** What smooth round robin owes it. */
   credit: number;
 }
@@ -136,6 +138,19 @@ function consistent(): Choose {
     const index = ring.find(keyHash, (each) => (all[each]?.share ?? 0) > 0);
     return index < 0 ? undefined : all[index];
   };
+}
+
+/**
+ * What an error counts as, in ms, which may be quick and must not draw calls: as slow as the target is; where several callers in a row got one, and
+ * none a result, as slow as the others are, too. So no caller alone makes a target look slower than it is.
+ */
+export function rejectedMs(target: Candidate, all: readonly Candidate[], caller: string | undefined): number {
+  const { ewmaMs, rejected } = target;
+  target.rejected = rejected ?? caller;
+  if (ewmaMs > 0 && caller !== undefined && (rejected ?? caller) === caller) return ewmaMs;
+  const others = all.filter((each) => each !== target && each.ewmaMs > 0);
+  if (others.length === 0) return ewmaMs;
+  return Math.max(ewmaMs, others.reduce((sum, each) => sum + each.ewmaMs, 0) / others.length);
 }
 
 /** Moves a latency: at once up to a peak, and down with time. */

@@ -77,6 +77,19 @@ export class Server implements Admission {
     return (state === 'failed' || state === 'degraded') && this.partitions.backoffMs !== undefined;
   }
 
+  /** Sessions of a `bound` server have a connection each: for a new one it is that of the whole server. */
+  stateFor(caller: Caller | undefined): string {
+    if (this.options.sharing === 'bound') return this.partitions.state;
+    return this.partitions.find(caller)?.health.state.tag ?? 'idle';
+  }
+
+  begin(caller: Caller | undefined): void {
+    if (this.stateFor(caller) === 'starting') return;
+    const up = this.calls.acquire(caller === undefined ? {} : { caller }, undefined);
+    // A start that failed is counted where it is made.
+    up.then((pooled) => pooled.holder?.release(pooled)).catch(() => undefined);
+  }
+
   get stopped(): AbortSignal {
     return this.#stop.signal;
   }

@@ -124,6 +124,27 @@ test('p2c-ewma gives one that is ten times slower a tenth of what the others get
   expect(picked['slow']).toBeGreaterThan(1);
 });
 
+test('quick errors draw no calls, and those of one caller make no target look slower', async () => {
+  const clock = new FakeClock();
+  const balancer = new Balancer({ targets: named('a', 'b'), clock });
+  const end = async (id: string, ms: number, how: 'succeeded' | 'rejected', caller?: string): Promise<number> => {
+    const pick = balancer.pick({ exclude: (each) => each !== id });
+    await clock.advance(ms);
+    pick?.[how](caller);
+    return Math.round(balancer.inspect().find((each) => each.id === id)?.ewmaMs ?? 0);
+  };
+  // Of one that is not known it is taken for as slow as the others.
+  expect(await end('b', 100, 'succeeded')).toBe(100);
+  expect(await end('a', 1, 'rejected', 'eve')).toBe(100);
+  await end('a', 20_000, 'rejected', 'eve');
+  expect(await end('b', 1, 'rejected', 'eve')).toBe(100);
+  expect(await end('b', 1, 'rejected', 'eve')).toBe(100);
+  await end('b', 100, 'succeeded', 'bob');
+  expect(await end('b', 1, 'rejected', 'alice')).toBe(100);
+  // Several in a row: it may have nothing else for anyone.
+  expect(await end('b', 1, 'rejected', 'eve')).toBe(20_000);
+});
+
 test('failover takes the first that is healthy, in order', async () => {
   const clock = new FakeClock();
   const outliers = new OutlierDetector({ clock, consecutiveFailures: 1, ejectionMs: 1_000, slowStartMs: 0 });

@@ -53,6 +53,21 @@ test('in no window are there more retries than the reserve and the share of the 
   );
 });
 
+test('of the retries of a window one caller has three quarters', async () => {
+  const clock = new FakeClock();
+  const budget = new RetryBudget({ retryRatio: 0.2, minRetriesPerSec: 1, windowMs: 10_000, clock });
+  const take = (caller?: string): number => {
+    let taken = 0;
+    while (budget.tryWithdraw(caller)) taken++;
+    return taken;
+  };
+  for (let i = 0; i < 10; i++) budget.deposit();
+  expect([take('eve'), take('eve'), take('alice'), take()]).toEqual([9, 0, 3, 0]);
+  expect(budget.inspect()).toMatchObject({ balance: 0, retries: 12 });
+  await clock.advance(10_000);
+  expect([take('eve'), take()]).toEqual([7, 3]);
+});
+
 test('quantiles are at most 9 % above the true ones, and old latencies are forgotten', async () => {
   await fc.assert(
     fc.asyncProperty(
