@@ -34,7 +34,7 @@ export interface FakeTool {
   readonly isError?: boolean;
   /** Progress notifications, spread over its time. @defaultValue 0 */
   readonly steps?: number;
-  /** A request it makes of the client before it answers; its answer is the reply as JSON. Of the legacy era alone: modern clients do not answer it. @defaultValue none */
+  /** A request it makes of the client before it answers; its answer is the reply as JSON. @defaultValue none */
   readonly asks?: string;
   /** Its own work: resolves to a result, or to the text of one; an `RpcError` is the error that is answered. Not for a server in a process of its own. @defaultValue none */
   readonly call?: (args: Readonly<Record<string, unknown>>, context: FakeToolContext) => unknown;

@@ -10,6 +10,7 @@ import { followStream } from '../../../src/gateway/http/stream/stored/followStre
 import { MemoryEventStore } from '../../../src/gateway/http/stream/stored/MemoryEventStore.js';
 import type { StoredStream } from '../../../src/gateway/http/stream/stored/StoredStream.js';
 import { StoredStreams } from '../../../src/gateway/http/stream/stored/StoredStreams.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { exchange } from '../../support/httpClient.js';
 
@@ -141,4 +142,27 @@ test('the client of the replica itself is sent no mark of an end', async () => {
   closeAfter({ close: async () => void (await once(server.close(), 'close')) });
   const { messages } = await exchange(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { method: 'GET' });
   expect(messages).toEqual([]);
+});
+
+test('a session that is over asks its store once more for the end of a call, and keeps nothing when it does not take it', async () => {
+  const clock = new FakeClock();
+  let asked = 0;
+  const store: EventStore = {
+    replayEventsAfter: async () => '',
+    storeEvent: async (_stream, message) => {
+      if (Object.keys(message as object).length === 0) return '1';
+      asked += Number('over' in (message as object));
+      throw new Error('away');
+    },
+  };
+  const bounds = { held: new HeldBytes(1_000_000), maxStreamBufferBytes: 1_000_000, stallTimeoutMs: 1_000 };
+  const ids = { key: 'key', replica: '00000001', owner: 'a', primed: true };
+  const streams = new StoredStreams({ ...ids, isAlive: async () => true, store, bounds, clock, logger: silentLogger });
+  const call = streams.call('1');
+  call.prime();
+  call.send(JSON.stringify(ANSWER));
+  call.end();
+  streams.close();
+  for (let waited = 0; waited < 20; waited++) await clock.advance(60_000);
+  expect([asked, clock.armedTimers, bounds.held.held]).toEqual([1, 0, 0]);
 });

@@ -61,8 +61,8 @@ export class StoredStream implements SessionStream {
   #begun = false;
   #answered = false;
   #sent = false;
-  /** Ends the wait for a store that takes no end. */
-  #waiting: AbortController | undefined;
+  /** No client comes back for what the store does not take, nor is the store asked again. */
+  readonly #forgotten = new AbortController();
 
   constructor(options: StoredStreamOptions) {
     this.id = options.id;
@@ -164,7 +164,8 @@ export class StoredStream implements SessionStream {
       this.#answered ||= id !== undefined;
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
-      if (id === undefined && !reached && frame.hold(bounds.held, owner)) this.#unstored.push(frame);
+      const waits = id === undefined && !reached && !this.#forgotten.signal.aborted;
+      if (waits && frame.hold(bounds.held, owner)) this.#unstored.push(frame);
     });
   }
 
@@ -183,9 +184,8 @@ export class StoredStream implements SessionStream {
   /** Puts an answer that the store did not take there now, or that there is none: until it takes one of them. Never rejects. */
   async #tellEnd(): Promise<void> {
     const { clock } = this.#options;
-    this.#waiting = new AbortController();
-    const { signal } = this.#waiting;
-    for (let tries = 1; tries <= END_TRIES && !signal.aborted && !(await this.#storedEnd()); tries++) {
+    const { signal } = this.#forgotten;
+    for (let tries = 1; !(await this.#storedEnd()) && tries < END_TRIES && !signal.aborted; tries++) {
       await sleep(clock, backoffMs(tries, END_PAUSES), { signal, ref: false }).catch(() => undefined);
     }
   }
@@ -212,7 +212,7 @@ export class StoredStream implements SessionStream {
 
   /** It is not resumed any more. */
   forget(): void {
-    this.#waiting?.abort();
+    this.#forgotten.abort();
     for (const frame of this.#unstored.splice(0)) frame.release(this.#options.bounds.held);
   }
 
