@@ -14,8 +14,6 @@ const MAX_TERMS = 16;
 const MAX_MISSPELT = 40;
 /** Words that one search compares with a misspelt one. */
 const MAX_COMPARED = 200_000;
-/** Tools between two looks at the clock. */
-const SLICE = 16;
 
 /** How much a word counts where it stands. */
 const FIELDS = ['name', 'title', 'description', 'arguments'] as const;
@@ -110,11 +108,11 @@ export class ToolRanking {
 
   /** In turns of the event loop, until no one waits for it. */
   async #each(tools: readonly Tool[], signal: CallSignal, visit: (tool: Tool) => void): Promise<void> {
-    for (let at = 0; at < tools.length; at += SLICE) {
+    for (const tool of tools) {
       if (this.#turns.spent) await new Promise<void>((resolve) => this.#turns.inNextTurn(resolve));
       signal.throwIfAborted();
       const startMs = performance.now();
-      for (const tool of tools.slice(at, at + SLICE)) visit(tool);
+      visit(tool);
       this.#turns.spend(0, 0, startMs);
     }
   }
