@@ -27,7 +27,7 @@ export interface ClientPipeOptions {
 /**
  * A client's two pipes: lines in, lines out, and nothing else. While it is behind with answers its messages wait: it is read on to a bound, so
  * that its end is seen. What servers say holds nothing back, whatever they say: beyond its bound it is dropped. A client that takes
- * nothing for `stallTimeoutMs` is cut, as over HTTP; behind its end, for as long as output may take to leave.
+ * nothing for `stallTimeoutMs` is cut, as over HTTP; once it has closed its end, for `FLUSH_MS`.
  */
 export class ClientPipe {
   readonly #options: ClientPipeOptions;
@@ -45,6 +45,7 @@ export class ClientPipe {
   #answerBytes = 0;
   readonly #streamBytes = new WeakMap<object, number>();
   #stalled = false;
+  #onStalled: (() => void) | undefined;
 
   constructor(options: ClientPipeOptions) {
     this.#options = options;
@@ -55,6 +56,7 @@ export class ClientPipe {
         this.#stalled = true;
         options.onStall(stallTimeoutMs);
         this.stop();
+        this.#onStalled?.();
       },
     });
     this.#reader = new LineReader(options.maxMessageBytes, {
@@ -128,13 +130,19 @@ export class ClientPipe {
     this.#options.input.pause();
   }
 
-  /** Until what was written has left, or the reader is gone. */
-  async flushed(): Promise<void> {
+  /** Until what was written has left, or the reader is gone: takes nothing of it for `FLUSH_MS`, or not all within that once `closing` says so. */
+  async flushed(closing: AbortSignal | undefined): Promise<void> {
     const { output, clock } = this.#options;
-    this.#writes[Symbol.dispose]();
+    using writes = this.#writes;
     if (this.#stalled || !output.writable || output.writableLength === 0) return;
-    const left = new Promise<void>((resolve) => void output.write('', () => resolve()));
-    await within(left, { clock, timeoutMs: FLUSH_MS }).catch(() => undefined);
+    const left = new Promise<void>((resolve) => {
+      this.#onStalled = resolve;
+      output.write('', () => resolve());
+    });
+    writes.shorten(FLUSH_MS);
+    await within(left, { clock, signal: closing })
+      .catch(() => within(left, { clock, timeoutMs: FLUSH_MS }))
+      .catch(() => undefined);
   }
 
   #onData(chunk: Buffer): void {
@@ -201,5 +209,5 @@ function onOneLine(piece: Buffer): Uint8Array {
   return Buffer.from(escapedSeparators(piece.toString('utf8').replace(/[\r\n]+/g, ' ')));
 }
 
-/** How long output that was written may take to leave. */
+/** How long nothing of what was written may leave at the end. */
 const FLUSH_MS = 2_000;

@@ -95,7 +95,7 @@ export class StdioBridge {
     this.#closing.abort(new ClosedError('the client'));
     this.#calls.cancelAll(this.#closing.signal.reason);
     await this.#calls.ended();
-    await this.#pipe.flushed();
+    await this.#pipe.flushed(signal);
     await this.#link.close();
   }
 

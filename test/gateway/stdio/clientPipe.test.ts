@@ -100,3 +100,26 @@ test('what a client that is behind may have waiting is bounded', async () => {
   input.end();
   await once(pipe.signal, 'abort');
 });
+
+test('what waits for a slow client leaves at the end, however long it takes, until its front is to close', async () => {
+  for (const closes of [false, true]) {
+    const { pipe, output, clock, stalls } = clientOf();
+    const closing = new AbortController();
+    for (let sent = 0; sent < 8; sent++) pipe.send('x'.repeat(10_000));
+    let over = false;
+    const flushed = pipe.flushed(closing.signal).then(() => {
+      over = true;
+    });
+    for (let read = 0; read < 3; read++) {
+      await clock.advance(1_500);
+      output.read(10_000);
+    }
+    expect([over, stalls]).toEqual([false, []]);
+    if (closes) closing.abort();
+    else output.resume();
+    await clock.advance(2_000);
+    await flushed;
+    expect([output.writableLength > 0, clock.armedTimers]).toEqual([closes, 0]);
+    output.destroy();
+  }
+});
