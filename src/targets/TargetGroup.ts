@@ -64,7 +64,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   readonly #closing = new AbortController();
   readonly #sticky = new Stickiness<S>();
   /** Callers as the targets of a shared server see them: what `hash` and the group itself go by is nothing to them. */
-  readonly #plain = new WeakMap<Caller, { readonly caller: Caller | undefined }>();
+  readonly #plain = new WeakMap<Caller, Caller>();
   readonly #drains = new Set<Promise<unknown>>();
   readonly #name: string;
 
@@ -242,10 +242,10 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     if (plain === undefined) {
       // Its context stays whatever is the newest when it is asked for.
       const { key: _, ...rest } = Object.getOwnPropertyDescriptors(caller);
-      plain = { caller: Object.keys(rest).length === 0 ? undefined : Object.defineProperties({}, rest) };
+      plain = Object.defineProperties({}, rest);
       this.#plain.set(caller, plain);
     }
-    return plain.caller;
+    return plain;
   }
 
   /** What is left of the session there is ended, for whenever the target is back. */

@@ -23,8 +23,9 @@ export async function inSlices(step: () => boolean, steps = STEPS): Promise<void
 }
 
 /**
- * Runs `step` for each thing, a bounded number in each turn of the event loop, the first at once where the share of all is not used up yet, to which each counts: for what takes its
- * time in promises behind the step, as what callers make of their calls' ends does. Rejects with what it throws.
+ * Runs `step` for each thing, a bounded number in each turn of the event loop, for steps that take their time later, in promises: what callers make
+ * of the ends of their calls. Each step counts to the share of all in its turn; the first group runs at once while that is not used up. Rejects with
+ * what `step` throws.
  */
 export async function inGroups<T>(things: readonly T[], step: (thing: T, at: number) => void): Promise<void> {
   for (let from = 0; from < things.length; from += AT_ONCE) {

@@ -156,9 +156,9 @@ export function arrayTurn(owner: string): Promise<void> {
 }
 
 /**
- * A request that is behind no other on its connection begins in the turn in which it came, and counts to the share of all, as long as that is not used up
- * and none waits: undefined then. Else it waits as those of its address do, in the same turns; what has come of its body counts meanwhile, and where there is no room for that it
- * is refused at once.
+ * For a request that is behind no other on its connection. Undefined: it begins at once, and counts to the share of all in this turn. So it is while
+ * that is not used up and nothing else waits to begin. Else it waits in the turns of `arrayTurn`, as a request of its address, and what has come of
+ * its body counts meanwhile; where there is no room for that it begins at once, too, to be refused.
  */
 export function laterTurn({ headers, socket }: IncomingMessage, held: HeldBytes): Promise<void> | undefined {
   if (!pipelines.waiting && !isTurnSpent()) {
