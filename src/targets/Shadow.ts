@@ -72,8 +72,8 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { targets, random } = this.#options;
     const { mirror, canary, config } = targets;
     if (mirror === undefined && canary === undefined) return run();
-    // What a list of it said would be kept for others.
-    const tried = canary !== undefined && !call.method.endsWith('/list');
+    // What a list of it said would be kept for others; by a ping a target comes up, whose handshake is asked for then.
+    const tried = canary !== undefined && !call.method.endsWith('/list') && call.method !== 'ping';
     const chosen = tried && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
     const answer = chosen && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;

@@ -136,6 +136,11 @@ test('a canary says nothing that lasts: lists, and answers that it alone could g
   const first = (await of.request('app', 'tools/list', {})) as { tools: { name: string }[] };
   expect(first.tools.map(({ name }) => name)).not.toContain('a');
   expect(of.stats('app').spread?.canary).toMatchObject({ asked: 0 });
+  // A gateway pings to have a target come up, and asks for its handshake then.
+  const fresh = pool();
+  fresh.addServer(several([{ url: main.url }], { canary: { to: { url: lists.url }, ratio: 1 } }));
+  await fresh.request('app', 'ping');
+  expect(fresh.info('app', {})).toBeDefined();
   const other = pool();
   other.addServer(several([{ url: main.url }], { canary: { to: { url: states.url }, ratio: 1 } }));
   expect(await who(other, idempotent)).toBe('main');
