@@ -16,6 +16,15 @@ export const MAX_LIST_REST_MS = 300_000;
 /** Those of which some may rest. */
 const resting = new Set<ListPace>();
 
+/** How long a list of so many bytes is not read again though its own time is over, in ms: as after a change. */
+export function listRestMs(bytes: number): number {
+  const ms = restOf(bytes);
+  return ms > FREE_MS ? ms : 0;
+}
+
+const restOf = (bytes: number): number =>
+  Math.min(restMs(MS_PER_BYTE * bytes, MAX_LIST_REST_MS) * Math.max(1, resting.size), MAX_LIST_REST_MS);
+
 /**
  * How soon a server that says that a list changed is believed again. After lists of so many bytes it rests nine times as long as those take,
  * and as many times that as servers of the process rest: all lists together are the work of a tenth of the time.
@@ -29,8 +38,7 @@ export class ListPace {
     const nowMs = performance.now();
     for (const each of resting) if (each.#untilMs <= nowMs) resting.delete(each);
     resting.add(this);
-    const ownMs = restMs(MS_PER_BYTE * bytes, MAX_LIST_REST_MS) * resting.size;
-    this.#untilMs = Math.min(Math.max(this.#untilMs, nowMs) + ownMs, nowMs + MAX_LIST_REST_MS);
+    this.#untilMs = Math.min(Math.max(this.#untilMs, nowMs) + restOf(bytes), nowMs + MAX_LIST_REST_MS);
   }
 
   /** What is left of the rest; 0 after small lists. */

@@ -72,24 +72,28 @@ test('what changed on the connection of a modern client’s call is not told dow
 });
 
 /** A call that was asked for input, whose server ends it when `end` is called. */
-async function asked(held: HeldBytes) {
+async function asked(held: HeldBytes, asks: object = {}) {
   const calls = new ModernOverLegacy(new FakeClock(), held, () => undefined);
   let end = (_: unknown): void => undefined;
   const ended = new Promise<unknown>((resolve) => {
     end = resolve;
   });
   const send = (_: unknown, { onRequest, signal }: CallOptions): Promise<unknown> => {
-    onRequest?.({ method: 'sampling/createMessage', params: {} } as never, signal as never).catch(() => undefined);
+    onRequest?.({ method: 'sampling/createMessage', params: asks } as never, signal as never).catch(() => undefined);
     return ended;
   };
-  const request = (requestState?: string): Promise<unknown> => {
+  const request = (requestState?: string, args: unknown = { a: [1, { b: 2, c: null }] }): Promise<unknown> => {
     const call = { client: { capabilities: { sampling: {} } } } as unknown as CallOptions;
-    const params = { name: 'ask', ...(requestState !== undefined && { requestState }) };
+    const params = { name: 'ask', arguments: args, ...(requestState !== undefined && { requestState }) };
     return calls.request({ server: 's', method: 'tools/call', params, call, owner: 'a', send });
   };
-  const { requestState } = (await request()) as { requestState: string };
-  return { calls, end, comeBack: () => request(requestState) };
+  const { requestState } = needed(await request());
+  return { calls, end, comeBack: (args?: unknown) => request(requestState, args), request };
 }
+
+/** What a client is told that has to answer first. */
+const needed = (result: unknown): { readonly requestState: string; readonly inputRequests: object } =>
+  JSON.parse(Buffer.from(result as Uint8Array).toString());
 
 test('an answer that waits for its client counts as held until it is taken, or all end', async () => {
   const held = new HeldBytes(1e6);
@@ -113,4 +117,31 @@ test('an answer for which there is no room is told as lost, not as one of a call
   await expect(comeBack()).rejects.toMatchObject({ rpcCode: -32_603, message: expect.stringContaining('is lost') });
   calls.close(new Error('over'));
   await expect.poll(() => held.held).toBe(0);
+});
+
+test('a question is written once, however often its client comes back without an answer', async () => {
+  let looks = 0;
+  const asks = Object.defineProperty({}, 'message', { enumerable: true, get: () => `${++looks > 0}` });
+  const { comeBack, request } = await asked(new HeldBytes(1e6), asks);
+  const before = looks;
+  let told = needed(await comeBack());
+  for (let i = 0; i < 3; i++) told = needed(await request(told.requestState));
+  const question = { method: 'sampling/createMessage', params: { message: 'true' } };
+  expect(told).toEqual({
+    resultType: 'input_required',
+    inputRequests: { 'request-1': question },
+    requestState: told.requestState,
+  });
+  expect(looks).toBe(before);
+});
+
+test('a client that comes back with other arguments is refused, and at the third time its call is over', async () => {
+  const { comeBack, request } = await asked(new HeldBytes(1e6));
+  const other = /not those that the call was begun with/;
+  await expect(comeBack({ a: [1, { b: 2 }] })).rejects.toThrow(other);
+  await expect(comeBack({ a: { 0: 1, 1: { b: 2, c: null } } })).rejects.toThrow(other);
+  // The same in another order.
+  const { requestState } = needed(await comeBack({ a: [1, { c: null, b: 2 }] }));
+  await expect(request(requestState, { a: [1, { b: 2, c: 3 }] })).rejects.toThrow(other);
+  await expect(request(requestState)).rejects.toThrow('its call is over');
 });

@@ -149,7 +149,7 @@ export class Channel {
   read(data: Buffer | string, call?: Call, reply?: RawReply | null): boolean {
     // A large one that comes late is not worth its parsing.
     if (reply && this.#pending.sent(reply.id) === undefined && this.unread.late(reply.id)) return true;
-    if (!reply && this.unread.refuses(data)) return false;
+    if (!reply && this.unread.refuses(data, reply)) return false;
     if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
     let text: string;
     let message: unknown;

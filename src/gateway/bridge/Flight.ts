@@ -10,17 +10,14 @@ import { canBeAsked, type Params } from '../rpc/envelope.js';
 import { HeldQuestions } from './HeldQuestions.js';
 
 interface Question {
-  readonly request: ServerRequest;
+  /** As its client reads it, by its key, JSON: written once, however often it is told. */
+  readonly text: () => Buffer;
   readonly answer: (result: unknown) => void;
   readonly fail: (error: Error) => void;
 }
 
-/** What a modern client is told that has to answer first. */
-export interface InputRequired {
-  readonly resultType: 'input_required';
-  readonly inputRequests: Readonly<Record<string, { readonly method: string; readonly params: Params }>>;
-  readonly requestState: string;
-}
+const HEAD = Buffer.from('{"resultType":"input_required","inputRequests":{');
+const COMMA = Buffer.from(',');
 
 /**
  * A call of a modern client that runs on a legacy server. What the server asks meanwhile ends a round: the client is told what
@@ -35,6 +32,8 @@ export class Flight implements AbortEntry {
   readonly owner: string;
   /** What it was begun with: each round brings the same arguments. */
   readonly given: Params | undefined;
+  /** How often its client came back with other arguments. */
+  others = 0;
   readonly control = new Cancellation();
   /** The request that the client waits for now: what comes on the way to the answer is for it. */
   current: CallOptions | undefined;
@@ -93,8 +92,8 @@ export class Flight implements AbortEntry {
     }
   }
 
-  /** Resolves to the result, or to what is needed first: a server's own result may look like that. */
-  async round(): Promise<{ readonly result: unknown } | { readonly needed: InputRequired }> {
+  /** Resolves to the result, or to what is needed first, as a result of its own: a server's result may look like that. */
+  async round(): Promise<{ readonly result: unknown } | { readonly needed: Uint8Array }> {
     if (this.#questions.size === 0) {
       const asked = new Promise<undefined>((resolve) => {
         this.#onQuestion = () => resolve(undefined);
@@ -108,21 +107,13 @@ export class Flight implements AbortEntry {
       if (this.#questions.size === 0) return this.round();
     }
     this.state = randomUUID();
-    const entries = [...this.#questions].map(
-      ([
-        key,
-        {
-          request: { method, params = {} },
-        },
-      ]) => [key, { method, params }],
-    );
-    return {
-      needed: {
-        resultType: 'input_required',
-        inputRequests: Object.fromEntries(entries),
-        requestState: this.state,
-      },
-    };
+    const parts: Uint8Array[] = [HEAD];
+    for (const { text } of this.#questions.values()) {
+      if (parts.length > 1) parts.push(COMMA);
+      parts.push(text());
+    }
+    parts.push(Buffer.from(`},"requestState":"${this.state}"}`));
+    return { needed: Buffer.concat(parts) };
   }
 
   /** What was asked for it is of no use: left open, each question would keep the result for as long as its connection is up. */
@@ -159,9 +150,17 @@ export class Flight implements AbortEntry {
         end();
         resolve(result);
       };
-      this.#questions.set(key, { request, answer, fail });
+      this.#questions.set(key, { text: written(key, request), answer, fail });
       signal.addEventListener('abort', onAbort, { once: true });
       this.#onQuestion?.();
     });
   }
+}
+
+function written(key: string, { method, params = {} }: ServerRequest): () => Buffer {
+  let text: Buffer | undefined;
+  return () => {
+    text ??= Buffer.from(`"${key}":${JSON.stringify({ method, params })}`);
+    return text;
+  };
 }

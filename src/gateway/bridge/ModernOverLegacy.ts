@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util';
 import { memoryOf } from '../../connection/channel/codec/memoryOf.js';
 import { LIST_CHANGES } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
@@ -19,6 +18,8 @@ import { modernResult } from './resultText.js';
 
 /** Calls that wait for their clients' answers. */
 const MAX_WAITING = 1_000;
+/** How often a client may come back with other arguments: each time all of them are parsed and compared. */
+const MAX_OTHERS = 3;
 /** A client that has not come back after this long does not any more. */
 const ANSWER_WAIT_MS = 10 * 60_000;
 
@@ -115,6 +116,9 @@ export class ModernOverLegacy {
     }
     // The call runs with those that it was begun with, and what looked at this round saw others.
     if (!areSame(params?.['arguments'], waiting.flight.given?.['arguments'])) {
+      if (++waiting.flight.others === MAX_OTHERS) {
+        this.#giveUp(waiting.flight, new Error('its client came back with other arguments'));
+      }
       throw new Refusal(RPC_CODES.invalidParams, 'the arguments are not those that the call was begun with');
     }
     this.#forget(waiting.flight.state);
@@ -190,13 +194,26 @@ function bytesOf(ended: unknown): number {
   return memoryOf(ended instanceof RpcError ? [ended.message, ended.data, ended.dataText] : ended);
 }
 
-/** What is nested too deeply to be compared is not the same. */
+/** Whether two values of JSON are the same, in a time like that of parsing them; what is nested too deeply to be compared is not. */
 function areSame(a: unknown, b: unknown): boolean {
   try {
-    return isDeepStrictEqual(a, b);
+    return equals(a, b);
   } catch {
     return false;
   }
+}
+
+function equals(a: unknown, b: unknown): boolean {
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return Object.is(a, b);
+  if (Array.isArray(a)) {
+    if (!Array.isArray(b) || a.length !== b.length) return false;
+    for (let at = 0; at < a.length; at++) if (!equals(a[at], b[at])) return false;
+    return true;
+  }
+  const keys = Object.keys(a);
+  if (Array.isArray(b) || keys.length !== Object.keys(b).length) return false;
+  for (const key of keys) if (!Object.hasOwn(b, key) || !equals((a as Params)[key], (b as Params)[key])) return false;
+  return true;
 }
 
 /** Whatever comes on the way to the answer goes to the request that waits for it then. */

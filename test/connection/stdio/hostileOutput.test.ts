@@ -242,7 +242,7 @@ test.each([['xx'], ['é'], [String.raw`\\n`]])(
     expect(seen).toEqual([]);
     expect(connection.counters.garbage).toBe(2);
     expect(warn).toHaveBeenCalledTimes(2);
-    expect(warn.mock.lastCall?.[1]).toMatch(/it has \d+ bytes, and is not known for an answer: 8388608 may be/);
+    expect(warn.mock.lastCall?.[1]).toMatch(/it has \d+ bytes, and is not known for a result: 8388608 may be/);
   },
 );
 

@@ -2,6 +2,7 @@ import { confirmAlive, MessageTooLargeError, ProtocolError } from '../../../core
 import { MAX_BATCH } from '../../protocol/messages.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
+import type { RawReply } from '../codec/envelope.js';
 import { bytesOf, MAX_READ_BYTES } from '../codec/parsingCost.js';
 import { HalfAnswers } from './HalfAnswers.js';
 import { idAtEdge, idAtEnd } from './idAtEdge.js';
@@ -89,15 +90,19 @@ export class Unread {
     if (!this.isLast) this.#fail(call, new ProtocolError(this.#options.server, why));
   }
 
-  /** Whether a message is larger than `MAX_READ_BYTES`, and no answer that a call waits for. It is passed over then, as one that is too large for any. */
-  refuses(data: Buffer | string): boolean {
+  /**
+   * Whether a message is larger than `MAX_READ_BYTES`, and no answer that a call waits for, or one without a result (`reply` is null) for a call whose
+   * results stay bytes: an error is read. It is passed over then, as one that is too large for any.
+   */
+  refuses(data: Buffer | string, reply: RawReply | null | undefined): boolean {
     const { length: bytes } = data;
     if (bytes <= MAX_READ_BYTES) return false;
     const head = bytesOf(data.slice(0, EDGE_BYTES));
     const tail = bytesOf(data.slice(-EDGE_BYTES));
-    if (this.#calls.sent(idAtEdge(head, tail)) !== undefined) return false;
+    const call = this.#calls.sent(idAtEdge(head, tail));
+    if (call !== undefined && !(call.options.raw === true && reply === null)) return false;
     const { server, logger } = this.#options;
-    const why = `it has ${bytes} bytes, and is not known for an answer: ${MAX_READ_BYTES} may be`;
+    const why = `it has ${bytes} bytes, and is not known for a result: ${MAX_READ_BYTES} may be`;
     logger.warn({ server, bytes }, `a message of the server was dropped: ${why}`);
     this.oversized({ head, tail, bytes }, new MessageTooLargeError(server, 'incoming', bytes, MAX_READ_BYTES));
     return true;

@@ -1,3 +1,4 @@
+import { listRestMs } from '../../../connection/ListPace.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { keptError, keptText, messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
@@ -200,7 +201,8 @@ export class Catalog<K extends ListKind> {
   }
 
   #kept({ items, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
-    const untilMs = ttlMs && this.#options.clock.now() + ttlMs;
+    // A large one is the work of a tenth of the time at most, whatever its server says.
+    const untilMs = ttlMs === undefined ? undefined : this.#options.clock.now() + Math.max(ttlMs, listRestMs(bytes));
     return { items, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {}, outdated: false };
   }
 
