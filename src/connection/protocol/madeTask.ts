@@ -1,10 +1,12 @@
 import { utf8Text } from '../../core/text/utf8Text.js';
-import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../channel/codec/parsingCost.js';
 import { objectOf } from './objectOf.js';
 
+/** An answer that makes a task says whose it is, and little else. */
+const MAX_BYTES = 256 * 1_024;
+
 /**
- * The id of the task that was made of a call, as its answer says; undefined where it says none, and for one that is too large or too
- * costly to be read: no answer that makes a task is. Bytes are parsed whole, as clients do it, so that all who ask are told the same.
+ * The id of the task that was made of a call, as its answer says; undefined where it says none, and for one that is too large:
+ * no answer that makes a task is. Bytes are parsed whole, as clients do it, so that all who ask are told the same.
  */
 export function madeTask(result: unknown): string | undefined {
   const { task } = objectOf(result instanceof Uint8Array ? parsed(result) : result);
@@ -12,8 +14,5 @@ export function madeTask(result: unknown): string | undefined {
   return typeof taskId === 'string' ? taskId : undefined;
 }
 
-function parsed(result: Uint8Array): unknown {
-  if (result.length > MAX_READ_BYTES) return undefined;
-  const text = utf8Text(Buffer.from(result));
-  return costsMore(text, MAX_ANSWER_COST) ? undefined : JSON.parse(text);
-}
+const parsed = (result: Uint8Array): unknown =>
+  result.length > MAX_BYTES ? undefined : JSON.parse(utf8Text(Buffer.from(result)));
