@@ -64,6 +64,9 @@ test('templates of one form expand to URIs of their own servers, and are complet
     values: ['two', 'db://{+row}'],
   });
   expect(await complete({ type: 'ref/resource', uri: 'db://{+row}' })).toEqual({ values: ['one', 'db://{+row}'] });
+  const ref = { type: 'ref/resource', uri: `db://${'x'.repeat(8_192)}` };
+  const refused = await client.call('completion/complete', { ref, argument: { name: 'row', value: '' } });
+  expect(refused.error?.message).toContain('8192 characters or fewer');
   expect(await complete({ type: 'ref/prompt', name: 'two__greet' })).toEqual({ values: ['two', 'greet'] });
 });
 

@@ -38,6 +38,20 @@ test('the templates of a message get so much work, and no more', () => {
   expect(looks.left).toBeLessThan(0);
 });
 
+test('a search that may take the product of two lengths is worth as much, and is not begun where that is not left', () => {
+  const searched = vi.spyOn(String.prototype, 'indexOf');
+  const [long, part] = ['a'.repeat(8_000), `${'a'.repeat(10)}b${'a'.repeat(4_000)}`];
+  const template = parseUriTemplate(`e://{x}${part}{y}`);
+  const work = workOfMessage();
+  expect(fits(template, `e://${long}`, work)).toBe(false);
+  expect(work.left).toBeLessThan(0);
+  expect(searched.mock.calls.filter(([sought]) => sought === part)).toEqual([]);
+  searched.mockRestore();
+  // Nor may what is longer than any URI.
+  expect(fits(parseUriTemplate('e://{x}'), `e://${long.repeat(2)}`, workOfMessage())).toBe(false);
+  expect(fits(template, `e://x${part}y`, workOfMessage())).toBe(true);
+});
+
 test('a URI is held against the templates alone that begin as it does', () => {
   const many = new UriTemplates([...Array.from({ length: 20_000 }, (_, at) => `x:a${at}/{a}`), 'y:{a}', '{any}', '']);
   const work = workOfMessage();

@@ -14,6 +14,7 @@ import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { LEVELS, levelOf } from '../rpc/levels.js';
+import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import { LogLevels } from '../session/LogLevels.js';
 import { addressOrigin } from '../session/origin.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
@@ -251,6 +252,8 @@ export class AggregateEndpoint implements BareEndpoint {
     if (ref?.['type'] !== 'ref/resource' || typeof given !== 'string') {
       throw new Refusal(RPC_CODES.invalidParams, 'ref is of type "ref/prompt" or "ref/resource"');
     }
+    if (given.length > MAX_URI_LENGTH)
+      throw new Refusal(RPC_CODES.invalidParams, `ref.uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
     const route = await this.#lists.uris.findTemplate(given, session);
     if (route === undefined)
       throw new Refusal(RPC_CODES.invalidParams, `unknown resource template: ${given.slice(0, 200)}`);

@@ -1,3 +1,5 @@
+import { MAX_URI_LENGTH } from '../../rpc/limits.js';
+
 /** A piece of a template: text as it stands, or what an expression may stand for. */
 type Piece =
   | { readonly text: string }
@@ -77,9 +79,11 @@ export const LIST = 40;
 /** What a look at a template is worth, even where the URI begins otherwise. */
 const LOOK = 4;
 
-/** What a place in a URI is worth where the next piece may begin, and so many characters that are searched for it. */
+/** What a place in a URI is worth where the next piece may begin, and so many characters that are searched for a slash. */
 const PLACE = 4;
 const SEARCHED = 32;
+/** And so many that are compared to find a text: as many times its length as the URI has characters, at worst. */
+const COMPARED = 64;
 
 /** A template of more expressions fits nothing: it would take long to find out. */
 const MAX_EXPRESSIONS = 50;
@@ -107,7 +111,8 @@ type Places = number[];
  */
 export function fits({ pieces }: UriTemplate, uri: string, work: Work): boolean {
   work.left -= LOOK;
-  if (work.left < 0) return false;
+  // Of a longer one no resource can be read.
+  if (work.left < 0 || uri.length > MAX_URI_LENGTH) return false;
   const first = pieces[0];
   const last = pieces.at(-1);
   if (first?.text !== undefined && !uri.startsWith(first.text)) return false;
@@ -116,8 +121,9 @@ export function fits({ pieces }: UriTemplate, uri: string, work: Work): boolean 
   // Where the next piece may begin.
   let places: Places = [0, 0];
   for (const piece of pieces) {
-    work.left -= uri.length / SEARCHED;
-    places = piece.text === undefined ? expanded(uri, piece, places, work) : behindText(uri, piece.text, places, work);
+    if (piece.text === undefined) places = expanded(uri, piece, places, work);
+    else if (piece === first) places = [piece.text.length, piece.text.length];
+    else places = behindText(uri, piece.text, places, work);
     if (places.length === 0 || work.left < 0) return false;
   }
   return places.at(-1) === uri.length;
@@ -126,12 +132,14 @@ export function fits({ pieces }: UriTemplate, uri: string, work: Work): boolean 
 /** Behind each `text` that begins at one of the places. */
 function behindText(uri: string, text: string, places: Places, work: Work): Places {
   const behind: Places = [];
+  work.left -= (uri.length * text.length) / COMPARED;
+  if (work.left < 0) return behind;
   let at = -1;
   for (let i = 0; i < places.length; i += 2) {
     const [from, to] = [places[i] as number, places[i + 1] as number];
     if (at < from) at = uri.indexOf(text, from);
     for (; at >= 0 && at <= to; at = uri.indexOf(text, at + 1)) {
-      work.left -= PLACE;
+      work.left -= PLACE + text.length / SEARCHED;
       if (work.left < 0) return behind;
       behind.push(at + text.length, at + text.length);
     }
@@ -149,6 +157,7 @@ function expanded(uri: string, piece: Piece & { text?: undefined }, places: Plac
     if (before > 0 && from <= (behind[before] as number) + 1) behind[before] = Math.max(to, behind[before] as number);
     else if (from <= to) behind.push(from, to);
   };
+  work.left -= uri.length / SEARCHED;
   const [least] = places as [number];
   if (piece.slashes) {
     add(piece.optional ? least : least + 1, uri.length);
