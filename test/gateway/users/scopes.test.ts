@@ -175,6 +175,22 @@ for (const [era, asking] of Object.entries({ legacy, modern })) {
   });
 }
 
+test('a tool that is denied is not run under a name that a lax server takes for it', async () => {
+  const { url, fake } = await gatewayOf();
+  const ask = legacy(url);
+  for (const name of ['erase', 'Erase', ' erase', 'erase\u0000', 'er\u200base', '\uff45rase']) {
+    const refused = await ask('files:write', '/servers/files/mcp', 'tools/call', { name });
+    expect([name, refused.status]).toEqual([name, 403]);
+  }
+  for (const name of [['erase'], null, 1, { toString: 'erase' }]) {
+    const refused = await ask('files:write', '/servers/files/mcp', 'tools/call', { name });
+    expect(refused.messages).toMatchObject([{ error: { code: -32602, message: expect.stringContaining('a string') } }]);
+  }
+  expect(fake.calls.filter(({ method }) => method === 'tools/call')).toEqual([]);
+  const ran = await ask('files:write', '/servers/files/mcp', 'tools/call', { name: 'Write' });
+  expect(ran.text).toContain('"ran":"Write"');
+});
+
 test('a session that was opened with more scopes is not there for a token with fewer, of the same user', async () => {
   const { url } = await gatewayOf();
   const headers = (scopes: string) => ({ ...ACCEPT, 'x-scopes': scopes });

@@ -8,7 +8,7 @@ export interface ScopeRule {
   readonly servers: readonly string[];
   /** Tools of those servers that it opens, by their own names. @defaultValue all */
   readonly allow?: readonly string[];
-  /** Tools that this scope does not open, whatever `allow` says; another may. @defaultValue none */
+  /** Tools that this scope does not open, in whatever case and with whatever blanks in it, whatever `allow` says; another may. @defaultValue none */
   readonly deny?: readonly string[];
 }
 
@@ -44,7 +44,7 @@ export class ScopeRules {
     const mine = this.#rules.filter(([scope]) => own.has(scope)).map(([, rule]) => rule);
     const opens = (server: string): boolean => mine.some((rule) => holds(rule, server));
     const shows = (server: string, tool: string): boolean =>
-      mine.some((rule) => holds(rule, server) && passes(tool, rule));
+      mine.some((rule) => holds(rule, server) && opensTool(rule, tool));
     return {
       opens,
       shows,
@@ -57,7 +57,7 @@ export class ScopeRules {
   /** The scope that would do is named: the first of the rules that opens it. */
   #refusal(server: string, tool: string | undefined): ForbiddenError {
     const [scope] =
-      this.#rules.find(([, rule]) => holds(rule, server) && passes(tool ?? '', tool === undefined ? {} : rule)) ?? [];
+      this.#rules.find(([, rule]) => holds(rule, server) && (tool === undefined || opensTool(rule, tool))) ?? [];
     const what = tool === undefined ? `server ${show(server)}` : `tool ${show(tool)} of server ${show(server)}`;
     if (scope === undefined) return new ForbiddenError(server, { why: `${what} is opened by no scope` });
     const why = `${what} needs the scope ${show(scope)}`;
@@ -84,6 +84,17 @@ export function scopeStatus(
 }
 
 const holds = (rule: ScopeRule, server: string): boolean => rule.servers.some((pattern) => matches(pattern, server));
+
+/** A lax server takes a name in other letters for one that is denied. */
+const opensTool = (rule: ScopeRule, tool: string): boolean =>
+  passes(tool, rule) && (rule.deny === undefined || passes(plain(tool), { deny: rule.deny.map(plain) }));
+
+/** Without case, width, blanks and what is not seen. */
+const plain = (name: string): string =>
+  name
+    .normalize('NFKC')
+    .replace(/[\s\p{C}]/gu, '')
+    .toLowerCase();
 
 function checkRule(scope: string, rule: ScopeRule): ScopeRule {
   const option = `scopes[${show(scope)}]`;

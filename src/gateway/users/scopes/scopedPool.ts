@@ -1,4 +1,6 @@
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
+import { RpcError } from '../../../core/errors.js';
 import type { RequestOptions } from '../../../pool/McpPool.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -16,8 +18,10 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
     servers: () => pool.servers().filter((server) => access.opens(server)),
     request: async (server: string, method: string, params?: Params, options?: RequestOptions): Promise<never> => {
       const name = params?.['name'];
-      // A name that is no string is no tool's; the server says so.
-      access.check(server, method === 'tools/call' ? String(name) : undefined);
+      const isTool = method === 'tools/call';
+      // A lax server makes a string of it.
+      if (isTool && typeof name !== 'string') throw new RpcError(server, RPC_CODES.invalidParams, 'name is a string');
+      access.check(server, isTool ? (name as string) : undefined);
       const given = options?.onLarge;
       // A list is looked through; what comes in pieces otherwise is said to be this user's alone on its way.
       const inPieces = (onRoom: () => void): ResultSink | undefined => {
