@@ -136,7 +136,8 @@ function bridge(maxBytes: number) {
       const answer = onRequest?.({ method: 'sampling/createMessage', params: {} } as never, control);
       return { content: [], asked: await Promise.race([answer, aborted(control)]) };
     };
-    return calls.request({ server: 's', method: 'tools/call', params, call, owner, send });
+    const result = await calls.request({ server: 's', method: 'tools/call', params, call, owner, send });
+    return result instanceof Uint8Array ? JSON.parse(Buffer.from(result).toString()) : result;
   };
   return { request, calls, held };
 }
