@@ -8,6 +8,8 @@ export interface HeldTool {
 
 /** Whose lists are remembered of one server. */
 const MAX_OWNERS = 1_000;
+/** Tools that are held back of one server when another list of it comes, over all owners. */
+const MAX_HELD = 20_000;
 
 /**
  * What is held back of each server's tools, for each whose lists had it: a definition may depend on who asks, and what one is offered is no
@@ -23,9 +25,12 @@ export class HeldTools {
     const held = owners.get(owner) ?? new Map<string, HeldTool>();
     owners.delete(owner);
     owners.set(owner, held);
-    for (const [oldest] of owners) {
-      if (owners.size <= MAX_OWNERS) break;
+    let count = 0;
+    for (const each of owners.values()) count += each.size;
+    for (const [oldest, each] of owners) {
+      if (each === held || (owners.size <= MAX_OWNERS && count <= MAX_HELD)) break;
       owners.delete(oldest);
+      count -= each.size;
     }
     return held;
   }

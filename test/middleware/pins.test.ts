@@ -1,5 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
+import { HeldTools } from '../../src/middleware/HeldTools.js';
 import { Pins } from '../../src/middleware/ready/Pins.js';
 import { listed } from '../support/hooks/planted.js';
 import { through } from '../support/throughMiddleware.js';
@@ -49,4 +50,20 @@ test('a definition that depends on who asks is held back for those who are offer
     'object',
     'ERR_FORBIDDEN',
   ]);
+});
+
+test('what is held back for very many is bounded: those who listed longest ago are forgotten, and refused as those who never did', () => {
+  const held = new HeldTools();
+  const list = (owner: string): void => {
+    const own = held.of('s', owner);
+    for (let i = 0; i < 2_000; i++) own.set(`t${i}`, { server: 's', tool: `t${i}`, pinned: 'p', offered: owner });
+  };
+  for (let i = 0; i < 30; i++) list(`owner-${i}`);
+  held.of('s', 'good');
+  expect(held.all()).toHaveLength(20_000);
+  expect(held.get('s', 't1', 'owner-29')?.offered).toBe('owner-29');
+  expect(held.get('s', 't1', 'owner-0')).toBeDefined();
+  expect(held.get('s', 't1', 'good')).toBeUndefined();
+  for (let i = 0; i < 1_100; i++) held.of('s', `other-${i}`);
+  expect(held.all()).toEqual([]);
 });

@@ -387,18 +387,3 @@ test('a session that was answered with an error, or timed out, is one that its t
   await expect.poll(() => at().catch(() => 'lost')).toBe('second');
   expect(lost).toEqual([expect.stringMatching(/^k: target .* cannot be reached$/)]);
 });
-
-test('what the connection of one caller speaks is not told of another, who has none yet', async () => {
-  const [a, b] = await Promise.all([upstream('a'), upstream('b')]);
-  const of = pool();
-  of.addServer(several([{ url: a.url }, { url: b.url }]));
-  const legacy = { era: 'legacy' } as const;
-  await who(of, { caller: legacy });
-  expect([of.info('app', legacy)?.era, of.info('app', {}), of.info('app', { key: 'k' })]).toEqual([
-    'legacy',
-    undefined,
-    undefined,
-  ]);
-  await who(of, { caller: {} });
-  expect(of.info('app', {})?.era).toBe('modern');
-});

@@ -162,3 +162,18 @@ test('a caller whose calls all targets refuse leaves retries for others', async 
   for (let i = 0; i < 30; i++) await failure(of.request('app', 'tools/call', { name: 'other' }, by('eve')));
   expect(await who(of, by('alice'))).toBe('b');
 });
+
+test('what the connection of one caller speaks is not told of another, who has none yet', async () => {
+  const [a, b] = await Promise.all([upstream('a'), upstream('b')]);
+  const of = pool();
+  of.addServer(several([{ url: a.url }, { url: b.url }]));
+  const legacy = { era: 'legacy' } as const;
+  await who(of, { caller: legacy });
+  expect([of.info('app', legacy)?.era, of.info('app', {}), of.info('app', { key: 'k' })]).toEqual([
+    'legacy',
+    undefined,
+    undefined,
+  ]);
+  await who(of, { caller: {} });
+  expect(of.info('app', {})?.era).toBe('modern');
+});
