@@ -90,21 +90,23 @@ export class GrantedTokens {
 
   /** `seen`: what was found before it was this one's turn. */
   async #renew(server: OAuthServer, principal: string | undefined, seen: StoredGrant, ask: Ask): Promise<StoredGrant> {
-    const { grants, fetching } = this.#options;
+    const { grants } = this.#options;
     const grant = await grants.get(server, principal);
     if (grant === undefined) throw needsSignIn(server, 'the last one is over', ask);
     // Another process was first: a refresh token that rotates is good once.
     if (grant.accessToken !== seen.accessToken) return grant;
     const { refreshToken } = grant;
     if (refreshToken === undefined) throw needsSignIn(server, 'its token cannot be renewed', ask);
-    // By the issuer of the grant: whatever the server names by now, the refresh token is shown to no other.
-    const authority = await authorityOf(server.name, grant.issuer, fetching(server, ask.signal));
-    ask.signal.throwIfAborted();
     const key = keyOf(server, principal);
-    const renewal = this.#send(server, principal, { ...grant, refreshToken }, authority, ask);
-    const over = renewal.then(noop, noop).finally(() => this.#sent.delete(key));
-    this.#sent.set(key, over);
-    return renewal;
+    return this.#options.pauses.run(key, async () => {
+      // By the issuer of the grant: whatever the server names by now, the refresh token is shown to no other.
+      const asked = authorityOf(server.name, grant.issuer, this.#options.fetching(server, ask.signal));
+      const authority = await asked.finally(() => ask.signal.throwIfAborted());
+      const renewal = this.#send(server, principal, { ...grant, refreshToken }, authority, ask);
+      const over = renewal.then(noop, noop).finally(() => this.#sent.delete(key));
+      this.#sent.set(key, over);
+      return renewal;
+    });
   }
 
   /** The refresh token may be spent as soon as it was sent: the answer is waited for, whatever the asker's signal says, and stored. */

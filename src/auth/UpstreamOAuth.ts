@@ -246,7 +246,8 @@ export class UpstreamOAuth {
         if (server.auth.grant !== 'client_credentials') {
           return this.#granted.get(server, principal, { reason, challenge, signal: end });
         }
-        return reason === '401' && !this.#pauses.begin(key) ? undefined : this.#own(server, challenge, end);
+        if (reason === '401' && !this.#pauses.begin(key)) return undefined;
+        return this.#pauses.run(key, () => this.#own(server, challenge, end).finally(() => end.throwIfAborted()));
       });
     return this.#flights.run(key, work, signal);
   }

@@ -23,12 +23,16 @@ async function issuer() {
   let holding = false;
   let last = 1;
   let cut = 0;
+  let asked = 0;
+  let down = false;
   const json = (response: ServerResponse, status: number, value: object): void =>
     void response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(value));
   const http = closeAfter(
     new HttpListener(async (request, response) => {
       const body = new URLSearchParams((await readBody(request)).toString());
       const at = http.origin;
+      asked++;
+      if (down) return json(response, 503, {});
       if (request.url?.startsWith('/.well-known/') === true) {
         const endpoints = { authorization_endpoint: `${at}/a`, token_endpoint: `${at}/token` };
         json(response, 200, {
@@ -60,6 +64,10 @@ async function issuer() {
     revoked,
     refused,
     cut: () => cut,
+    asks: () => asked,
+    fail: (fails: boolean) => {
+      down = fails;
+    },
     hold: () => {
       holding = true;
     },
@@ -263,3 +271,38 @@ test('a store that fails when it is looked at takes no good token away', async (
   store.get = () => Promise.reject(new Error('gone'));
   expect(await ask()).toBe('Bearer at1');
 });
+
+test.each(['authorization_code', 'client_credentials'] as const)(
+  'an authorization server that fails is asked again after growing pauses; meanwhile each hears why: %s',
+  async (kind) => {
+    const clock = new FakeClock();
+    const { as, far, oauth, store, key, grant, ask } = await world(new Memory(), clock);
+    const own = { ...far, auth: { type: 'oauth', grant: kind, clientId: 'c', clientSecret: 's' } } as const;
+    const { signal } = new AbortController();
+    const request = { server: 'far', config: own, caller: undefined, signal, reason: 'start' } as const;
+    const get = kind === 'client_credentials' ? () => oauth.credentials(request) : () => ask();
+    as.fail(true);
+    const refused = { code: 'ERR_SIGN_IN', message: expect.stringContaining('503') };
+    const asks: boolean[] = [];
+    const once = async (): Promise<void> => {
+      const before = as.asks();
+      expect(await failure(Promise.resolve(get()))).toMatchObject(refused);
+      asks.push(as.asks() > before);
+    };
+    for (const ms of [0, 0, 1_000, 1_000, 1_000]) {
+      await clock.advance(ms);
+      await once();
+    }
+    expect(asks).toEqual([true, false, true, false, true]);
+    if (kind === 'client_credentials') return;
+    // A new sign-in waits for no pause; nor is one who gives up a failure.
+    await store.set(key, { ...grant, accessToken: 'of-bob', expiresAt: clock.wallNow() + 20_000 });
+    expect(await ask()).toBe('Bearer of-bob');
+    as.fail(false);
+    await clock.advance(20_000);
+    const leaving = new AbortController();
+    leaving.abort(new Error('left'));
+    expect(await failure(ask(oauth, leaving))).toMatchObject({ message: 'left' });
+    expect(await ask()).toBe('Bearer at2');
+  },
+);
