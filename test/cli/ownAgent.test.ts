@@ -26,11 +26,23 @@ test.each(['127.0.0.1', '0.0.0.0', '::1', '::'])(
   },
 );
 
+const ANSWERS =
+  's.on("data",(data)=>{console.log("got",String(data));s.end("HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{}")})';
+
+/** What another user listens on, and what becomes of the listener and the connection as soon as one comes. */
+const STRANGERS: readonly [name: string, host: string, then: string][] = [
+  ['another user who listens on its port', '127.0.0.1', ANSWERS],
+  ['one who listens on the same address as IPv6 has it', '::ffff:127.0.0.1', ANSWERS],
+  ['one who listens on every address as IPv6 has them', '::ffff:0.0.0.0', ANSWERS],
+  ['one who ends the own side and the listener at once', '127.0.0.1', `${ANSWERS};s.write("");s.end();l.close()`],
+  ['one who closes the listener at once', '::ffff:127.0.0.1', `${ANSWERS};l.close()`],
+];
+
 // Only root can start a process of another user.
-test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
-  'another user who listens on the port of the own gateway is sent nothing',
-  async () => {
-    const code = `const s=require('http').createServer((q,r)=>{console.log('got',q.url);r.end('{}')}).listen(0,'127.0.0.1',()=>console.log(s.address().port))`;
+test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0).each(STRANGERS)(
+  'of what is for the own gateway nothing is sent to %s (%s)',
+  async (_, host, then) => {
+    const code = `const l=require('net').createServer({allowHalfOpen:true},(s)=>{s.on('error',()=>{});${then}}).listen(0,'${host}',()=>console.log(l.address().port))`;
     const other = spawn(process.execPath, ['-e', code], {
       uid: 65_534,
       gid: 65_534,
@@ -45,9 +57,15 @@ test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
     await expect.poll(() => said).toMatch(/\d+\n/);
     const url = `http://127.0.0.1:${Number.parseInt(said, 10)}/mcp`;
     using link = new HttpLink({ url: new URL(url), agent: new OwnAgent({ keepAlive: true }) });
-    const error = await link.request({ method: 'POST', body: '{}' }).catch((thrown: unknown) => thrown as LinkError);
+    const asked = link.request({ method: 'POST', body: '{}' }).catch((thrown: unknown) => thrown as LinkError);
+    // The other has its turn before it is looked at.
+    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100));
+    const error = await asked;
     expect(error).toBeInstanceOf(LinkError);
     expect(error).toMatchObject({ neverSent: true, cause: expect.any(ForeignGatewayError) });
+    expect(said).not.toContain('got');
+    // A program for one of them: what it asks is asked by the same agent.
+    if (then !== ANSWERS || host !== '127.0.0.1') return;
     const call = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'ping' });
     const cli = spawn(process.execPath, [MAIN, 'connect', url, '--start', '--config', configFile({})]);
     let answered = '';

@@ -2,19 +2,28 @@ import { readFileSync } from 'node:fs';
 import { Agent, type ClientRequestArgs } from 'node:http';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { systemClock } from '../../core/clock.js';
+import { sleep } from '../../core/time/sleep.js';
 
 /** Another user of this machine listens where the own gateway is to be. */
 export class ForeignGatewayError extends Error {}
 
-const ESTABLISHED = '01';
 const LISTEN = '0A';
+/** How the table of IPv6 begins an address of IPv4. */
+const MAPPED = /^0{16}FFFF0000(?=[0-9A-F]{8}:)/;
+const ANY = /^0+:/;
+/** What the system tells of a connection may come a moment after it. */
+const LOOKS = 20;
+const LOOK_MS = 10;
 
-/** One row of the system's table of TCP sockets. */
+/** One row of the system's tables of TCP sockets, of IPv4 and IPv6. */
 interface SocketRow {
   readonly local: string;
   readonly remote: string;
   readonly state: string;
   readonly uid: number;
+  /** A connection that no process has accepted yet has none, and no user. */
+  readonly accepted: boolean;
 }
 
 /**
@@ -33,58 +42,73 @@ export class OwnAgent extends Agent {
     };
     socket.once('error', over);
     socket.once('connect', () => {
-      const uid = strangerAt(socket);
-      if (uid === undefined) return over(null);
-      const why = `what listens on port ${socket.remotePort} belongs to another user (uid ${uid}): nothing was sent to it`;
-      socket.destroy();
-      over(new ForeignGatewayError(why));
+      void strangerAt(socket).then((stranger) => {
+        // It has failed meanwhile, which is told by its error.
+        if (socket.destroyed) return;
+        if (stranger === undefined) return over(null);
+        const why = `what listens on port ${socket.remotePort} belongs to ${stranger}: nothing was sent to it`;
+        socket.destroy();
+        over(new ForeignGatewayError(why));
+      });
     });
     return undefined;
   }
 }
 
-/** The user, neither this one nor root, to whom the other end of a connection within this machine belongs. */
-function strangerAt(socket: Socket): number | undefined {
+/** To whom the other end of a connection within this machine belongs; undefined where that is this user, or root. */
+async function strangerAt(socket: Socket): Promise<string | undefined> {
   const { localAddress, localPort, remoteAddress, remotePort } = socket;
   const own = process.getuid?.();
   if (process.platform !== 'linux' || own === undefined) return undefined;
   const [here, there] = [inTable(localAddress, localPort), inTable(remoteAddress, remotePort)];
-  const rows = tableOf(remoteAddress?.includes(':') === true ? '6' : '').filter(
-    ({ local, remote, state }) => local === there && ((state === ESTABLISHED && remote === here) || state === LISTEN),
-  );
-  // One that listens on all addresses; IPv6 may take those of IPv4, too.
-  if (!rows.some(({ state }) => state === LISTEN)) {
-    const port = there?.slice(-5);
-    const all = [...tableOf(''), ...tableOf('6')];
-    rows.push(
-      ...all.filter(({ local, state }) => state === LISTEN && /^0+:/.test(local) && local.endsWith(port ?? '')),
-    );
+  if (here === undefined || there === undefined) return 'another machine';
+  for (let look = 1; look <= LOOKS && !socket.destroyed; look++) {
+    const rows = socketRows();
+    // The system tells of no socket, not of this one either, as in some sandboxes.
+    if (rows.length === 0) return undefined;
+    const ends = rows.filter(({ local, remote }) => local === there && remote === here);
+    const listeners = rows.filter(({ local, state }) => state === LISTEN && (local === there || isAny(local, there)));
+    const users = [...ends.filter(({ accepted }) => accepted), ...listeners].map(({ uid }) => uid);
+    const foreign = users.find((uid) => uid !== own && uid !== 0);
+    if (foreign !== undefined) return `another user (uid ${foreign})`;
+    // An end that is not accepted says nothing of its user: that is its listener's. Without any of both nothing is proved.
+    if (ends.length > 0 && users.length > 0) return undefined;
+    await sleep(systemClock, LOOK_MS);
   }
-  return rows.find(({ uid }) => uid !== own && uid !== 0)?.uid;
+  return 'a process of which the system does not tell the user';
 }
 
-function tableOf(kind: '' | '6'): SocketRow[] {
-  let text: string;
-  try {
-    text = readFileSync(`/proc/net/tcp${kind}`, 'latin1');
-  } catch {
-    return [];
-  }
-  return text
-    .split('\n')
-    .slice(1)
-    .flatMap((line) => {
-      const [, local, remote, state, , , , uid] = line.trim().split(/\s+/);
-      if (local === undefined || remote === undefined || state === undefined) return [];
-      return [{ local, remote, state, uid: Number(uid) }];
-    });
+/** Whether a listener takes connections of every address to this one's port. */
+function isAny(local: string, there: string): boolean {
+  return ANY.test(local) && local.slice(-5) === there.slice(-5);
+}
+
+function socketRows(): SocketRow[] {
+  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => {
+    let text: string;
+    try {
+      text = readFileSync(table, 'latin1');
+    } catch {
+      return [];
+    }
+    return text
+      .split('\n')
+      .slice(1)
+      .flatMap((line) => {
+        const [, local, remote, state, , , , uid, , inode] = line.trim().split(/\s+/);
+        if (local === undefined || remote === undefined || state === undefined) return [];
+        const [from, to] = [local.replace(MAPPED, ''), remote.replace(MAPPED, '')];
+        return [{ local: from, remote: to, state, uid: Number(uid), accepted: inode !== '0' && state !== LISTEN }];
+      });
+  });
 }
 
 /** An address and a port as the table has them; of IPv6 only the loopback's. */
 function inTable(address: string | undefined, port: number | undefined): string | undefined {
   if (address === undefined || port === undefined) return undefined;
   const hexPort = port.toString(16).toUpperCase().padStart(4, '0');
-  const bytes = address.includes(':') ? (address === '::1' ? LOOPBACK_6 : undefined) : address.split('.').map(Number);
+  const plain = address.replace(/^::ffff:(?=\d+\.)/, '');
+  const bytes = plain.includes(':') ? (plain === '::1' ? LOOPBACK_6 : undefined) : plain.split('.').map(Number);
   if (bytes === undefined) return undefined;
   const words: number[] = [];
   for (let at = 0; at < bytes.length; at += 4) words.push(Buffer.from(bytes.slice(at, at + 4)).readUInt32LE());
