@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.js';
-import { ClosedError, messageOf, ServerStoppedError } from '../core/errors.js';
+import { ClosedError, messageOf, ServerNotFoundError, ServerStoppedError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { backoffMs } from '../core/time/backoff.js';
 import { sleep } from '../core/time/sleep.js';
@@ -20,6 +20,8 @@ export interface MovingOptions {
   readonly signal: AbortSignal | undefined;
   /** Aborts when the server ends. */
   readonly closing: AbortSignal;
+  /** Whether what an attempt failed with ends it. @defaultValue the server was stopped or is gone */
+  readonly isFinal?: (error: unknown) => boolean;
 }
 
 /**
@@ -30,7 +32,7 @@ const AGAIN = Object.freeze({ initialMs: 1_000, maxMs: 30_000, jitterRatio: 0.25
 
 const waits = new AbortHub();
 
-/** A subscription that is taken up on another target when the one it was on is removed. */
+/** A subscription that is taken up again when what it was on ends: on another target, or on the server in its place. */
 export class MovingSubscription<S extends TargetSubscription> {
   readonly filter: S['filter'];
   readonly ended: Promise<void>;
@@ -90,14 +92,14 @@ export class MovingSubscription<S extends TargetSubscription> {
   }
 
   async #elsewhere(): Promise<S | undefined> {
-    const { server, logger } = this.#options;
+    const { server, logger, isFinal = isGone } = this.#options;
     const { signal } = this.#closed;
     while (!signal.aborted) {
       try {
         return await this.#open();
       } catch (error) {
-        if (error instanceof ServerStoppedError || error instanceof ClosedError) return undefined;
-        logger.warn({ server, error: messageOf(error) }, 'a subscription could not be taken up on another target');
+        if (signal.aborted || isFinal(error)) return undefined;
+        logger.warn({ server, error: messageOf(error) }, 'a subscription could not be taken up again');
         await this.#pause();
       }
     }
@@ -110,3 +112,7 @@ export class MovingSubscription<S extends TargetSubscription> {
     await sleep(this.#options.clock, backoffMs(++this.#failures, AGAIN), { signal, ref: false }).catch(() => undefined);
   }
 }
+
+/** Whether there is no such server any more, or not before it is started again. */
+export const isGone = (error: unknown): boolean =>
+  error instanceof ServerStoppedError || error instanceof ClosedError || error instanceof ServerNotFoundError;

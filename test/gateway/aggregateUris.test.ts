@@ -1,5 +1,7 @@
 import { expect, test, vi } from 'vitest';
-import { house, listen, read, uris } from '../support/offering.js';
+import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
+import { RawClient } from '../support/httpClient.js';
+import { house, listen, listening, read, uris } from '../support/offering.js';
 
 // Programs start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -67,4 +69,32 @@ test("a URI that clients were shown as one server's leads there or nowhere, what
   await pool.removeServer('one');
   expect(await texts()).toEqual(shown.map(() => undefined));
   expect(await uris(client)).toEqual(told);
+});
+
+test('a subscription goes on at the server that an applied config puts in the place of its own, and ends with a stop', async () => {
+  const { url, connect, pool } = await house({ one: { uris: ['a:1'] }, two: { uris: ['b:1'] } });
+  const client = await connect();
+  const own = new RawClient(url.replace(/mcp$/, 'servers/one/mcp'));
+  await own.initialize('2025-11-25');
+  const modern = await listening(url, { resourceSubscriptions: ['a:1', 'b:1'] });
+  for (const each of [client, own]) await each.call('resources/subscribe', { uri: 'a:1' });
+  const heard = [modern, await listen(client), await listen(own)];
+  const [one, two] = [pool.config('one'), pool.config('two')] as [ServerConfig, ServerConfig];
+  // Each session has a connection of its own from now on.
+  await pool.apply([
+    { ...one, sharing: 'bound' },
+    { ...two, maxConcurrent: 7 },
+  ]);
+  const updates = async () => {
+    await client.call('tools/call', { name: 'two__touch', arguments: { uri: 'b:1' } });
+    await client.call('tools/call', { name: 'one__touch', arguments: { uri: 'a:1' } });
+    await own.call('tools/call', { name: 'touch', arguments: { uri: 'a:1' } });
+    return heard.map(({ messages }) => messages.some(({ method }) => method === 'notifications/resources/updated'));
+  };
+  // Each is taken up as soon as the new server is there.
+  await expect.poll(updates).toEqual([true, true, true]);
+  const later = await listening(url, { resourceSubscriptions: ['b:1'] });
+  await pool.stopServer('two');
+  await later.ended;
+  expect(later.messages.at(-1)).toMatchObject({ id: 1, result: { resultType: 'complete' } });
 });

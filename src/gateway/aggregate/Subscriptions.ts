@@ -11,6 +11,7 @@ import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
+import { keptUp } from '../session/SessionSubscriptions.js';
 import type { Outward } from './passage/Outward.js';
 import type { UriRoute, Uris } from './uris/Uris.js';
 
@@ -92,12 +93,14 @@ export class Subscriptions {
     const { resourceSubscriptions: wanted = [], ...lists } = filter;
     const kinds = Object.fromEntries(Object.entries(lists).filter(([, asked]) => asked === true));
     const byServer = await this.#byServer(client, wanted);
+    let onGone = (): void => undefined;
     const opened = await Promise.all(
       [...byServer].map(async ([server, uris]) => {
         try {
           const subscription = await this.#inTime(server, signal, (own) =>
             this.#subscribe(server, uris, client, onNotification, own),
           );
+          void subscription.ended.then(() => this.#isGone(server) && onGone());
           const told = new Set(subscription.filter.resourceUris);
           return uris.filter(([, own]) => told.has(own)).map(([given]) => given);
         } catch (error) {
@@ -117,7 +120,16 @@ export class Subscriptions {
     };
     this.#listeners.add(listener);
     const told = { ...kinds, ...(wanted.length === 0 ? {} : { resourceSubscriptions: uris }) };
-    return untilAborted(told, signal, () => this.#listeners.delete(listener));
+    const listening = untilAborted(told, signal, () => this.#listeners.delete(listener));
+    // The client listens anew, and hears what can be told now.
+    onGone = () => void listening.close();
+    return listening;
+  }
+
+  /** Whether it was stopped or removed: what it says by itself ends nothing but its own. */
+  #isGone(server: string): boolean {
+    const { pool } = this.#options;
+    return !pool.hasServer(server) || ['stopping', 'stopped'].includes(pool.state(server));
   }
 
   /** What `open` opens, which ends with `signal`; it is given up when it is not open in time. */
@@ -165,22 +177,18 @@ export class Subscriptions {
   ): Promise<Subscription> {
     const { pool, callers, outward, holds } = this.#options;
     const given = new Map(uris.map(([client, own]) => [own, client]));
-    // From here on the server's era is known, so that no connection is made of one that it does not speak.
-    await callers.info(server, session, signal ?? session.signal);
-    const caller = callers.of(server, session);
-    return pool.subscribe(
-      server,
-      { resourceUris: [...given.keys()] },
-      {
-        onNotification: (notice) => {
-          if (!holds(server)) return;
-          const uri = notice.params?.['uri'];
-          const asked = typeof uri === 'string' ? given.get(uri) : undefined;
-          tell(asked === undefined ? outward.notice(notice, server, session) : outward.about(notice, server, asked));
-        },
-        ...(signal && { signal }),
-        ...(caller && { caller }),
-      },
-    );
+    const onNotification = (notice: ServerNotice): void => {
+      if (!holds(server)) return;
+      const uri = notice.params?.['uri'];
+      const asked = typeof uri === 'string' ? given.get(uri) : undefined;
+      tell(asked === undefined ? outward.notice(notice, server, session) : outward.about(notice, server, asked));
+    };
+    return keptUp(server, session, signal, this.#options, async () => {
+      // From here on the server's era is known, so that no connection is made of one that it does not speak.
+      await callers.info(server, session, signal ?? session.signal);
+      const caller = callers.of(server, session);
+      const options = { onNotification, ...(signal && { signal }), ...(caller && { caller }) };
+      return pool.subscribe(server, { resourceUris: [...given.keys()] }, options);
+    });
   }
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../../core/clock.js';
+import type { Logger } from '../../core/logger.js';
 import type { CurationTable } from '../curation/CurationTable.js';
 import type { GatewayPool } from '../GatewayOptions.js';
 import type { Target } from '../http/paths.js';
@@ -12,6 +13,7 @@ export interface EndpointsOptions {
   readonly pool: GatewayPool;
   readonly callers: Callers;
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly curation: CurationTable;
   /** The aggregate of one group. */
   readonly group: (name: string) => BareEndpoint;
@@ -97,13 +99,14 @@ export class Endpoints {
     if (name === undefined) return this.#aggregate;
     const known = this.#servers.get(name);
     if (known !== undefined) return known;
-    const { pool, callers, clock, sessionsOf, middleware } = this.#options;
+    const { pool, callers, clock, logger, sessionsOf, middleware } = this.#options;
     if (!pool.hasServer(name)) return undefined;
     const inner = new ServerEndpoint({
       pool,
       server: name,
       callers,
       clock,
+      logger,
       sessions: () => [endpoint, this.#aggregate].flatMap((each) => (each === undefined ? [] : sessionsOf(each))),
       tell: (session, notice) =>
         middleware.told(session, name, notice, ({ method, params }) => session.notify(method, params)),

@@ -1,9 +1,10 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
-import type { Caller, McpPool, ServerInfo, ServerNotice, Subscription } from '../../pool/McpPool.js';
+import type { McpPool, ServerInfo, ServerNotice, Subscription, SubscriptionFilter } from '../../pool/McpPool.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
@@ -11,6 +12,7 @@ import { LEVELS, levelOf } from '../rpc/levels.js';
 import { MAX_URI_LENGTH } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import type { TaskOwner } from '../session/OwnTasks.js';
+import { keptUp } from '../session/SessionSubscriptions.js';
 import { acrossEras } from './crossing.js';
 import { discovered } from './discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from './Endpoint.js';
@@ -24,6 +26,7 @@ export interface ServerEndpointOptions {
   readonly server: string;
   readonly callers: Callers;
   readonly clock: Clock;
+  readonly logger: Logger;
   /** Tells a session what a subscription of its own brought. */
   readonly tell: (session: Downstream, notice: ServerNotice) => void;
   /** The sessions of this endpoint: the server is told the most verbose level that any of them asked for. */
@@ -36,6 +39,7 @@ export class ServerEndpoint implements BareEndpoint {
   readonly #server: string;
   readonly #callers: Callers;
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #sessions: () => readonly Downstream[];
   readonly #tell: ServerEndpointOptions['tell'];
   /** Stands for all clients of the modern era, as whose tasks are. */
@@ -46,6 +50,7 @@ export class ServerEndpoint implements BareEndpoint {
     this.#server = options.server;
     this.#callers = options.callers;
     this.#clock = options.clock;
+    this.#logger = options.logger;
     this.#sessions = options.sessions;
     this.#tell = options.tell;
     this.#modernClients = { key: JSON.stringify([this.#callers.base?.principal]) };
@@ -53,31 +58,35 @@ export class ServerEndpoint implements BareEndpoint {
 
   async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
-    const caller = this.#callers.of(this.#server, session);
     const info = await this.#callers.info(this.#server, session, signal);
     const era = this.#callers.eraOf(this.#server, session);
     if (session.era === 'legacy' && era === 'modern') {
-      await within(this.#follow(session, caller), { clock: this.#clock, signal });
+      await within(this.#follow(session), { clock: this.#clock, signal });
     }
     return shownOf(info, this.#server, era === session.era);
   }
 
   /** A modern server tells of changed lists on a subscription alone: a legacy session has one as long as it lives. */
-  async #follow(session: Downstream, caller: Caller | undefined): Promise<void> {
+  async #follow(session: Downstream): Promise<void> {
     const filter = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true };
-    const onNotification = (notice: ServerNotice): void => this.#tell(session, notice);
     try {
-      await session.subscribe(LISTS, () =>
-        this.#pool.subscribe(this.#server, filter, {
-          signal: session.signal,
-          onNotification,
-          ...(caller && { caller }),
-        }),
-      );
+      await session.subscribe(LISTS, () => this.#keptUp(session, filter, session.signal));
     } catch (error) {
       // Nothing of the kind is offered.
       if (!(error instanceof OptionError)) throw error;
     }
+  }
+
+  #keptUp(session: Downstream, filter: SubscriptionFilter, signal: AbortSignal | undefined): Promise<Subscription> {
+    const onNotification = (notice: ServerNotice): void => this.#tell(session, notice);
+    return keptUp(this.#server, session, signal, { clock: this.#clock, logger: this.#logger }, () => {
+      const caller = this.#callers.of(this.#server, session);
+      return this.#pool.subscribe(this.#server, filter, {
+        onNotification,
+        ...(signal && { signal }),
+        ...(caller && { caller }),
+      });
+    });
   }
 
   request(session: Downstream, method: string, params: Params | undefined, call: CallOptions): Promise<unknown> {
@@ -176,17 +185,7 @@ export class ServerEndpoint implements BareEndpoint {
     const uri = uriOf(params);
     // What the subscription keeps: the call itself has its request.
     const signal = signalOf(call.signal);
-    const caller = this.#callers.of(this.#server, session);
-    const subscribe = (): Promise<Subscription> =>
-      this.#pool.subscribe(
-        this.#server,
-        { resourceUris: [uri] },
-        {
-          onNotification: (notice) => this.#tell(session, notice),
-          ...(signal && { signal }),
-          ...(caller && { caller }),
-        },
-      );
+    const subscribe = (): Promise<Subscription> => this.#keptUp(session, { resourceUris: [uri] }, signal);
     const opened = session.subscribe(uri, subscribe, signal);
     // Another request for the same may have been first: that one waits as it likes.
     await within(opened, { clock: this.#clock, signal });

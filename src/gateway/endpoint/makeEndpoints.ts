@@ -23,7 +23,7 @@ export function makeEndpoints(
     ...from
   }: Omit<MadeFrom, 'shown' | 'told'> & Omit<EndpointsOptions, 'pool' | 'group'>,
 ): MadeEndpoints {
-  const { callers, clock, sessionsOf, curation } = from;
+  const { callers, clock, logger, sessionsOf, curation } = from;
   const { aggregate, group, all, parts } = makeAggregate(options, {
     ...from,
     told: (...given) => middleware.told(...given),
@@ -34,6 +34,7 @@ export function makeEndpoints(
     pool,
     callers,
     clock,
+    logger,
     curation,
     group,
     middleware,

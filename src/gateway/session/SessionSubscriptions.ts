@@ -1,8 +1,12 @@
 import { Shares } from '../../concurrent/Shares.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { QueueFullError } from '../../core/errors.js';
+import type { Clock } from '../../core/clock.js';
+import { OptionError, QueueFullError, RpcError } from '../../core/errors.js';
+import type { Logger } from '../../core/logger.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import type { Subscription } from '../../pool/McpPool.js';
+import { isGone, MovingSubscription } from '../../targets/MovingSubscription.js';
+import type { Downstream } from '../endpoint/Endpoint.js';
 import { Refusal } from '../rpc/failure.js';
 
 /** What a subscription takes, here and in the pool, beside three copies of its URI: 8 kB measured on Node 20. */
@@ -41,6 +45,22 @@ export interface SessionSubscriptionsOptions {
   readonly origin: string;
   readonly room: SubscriptionRoom;
   readonly max: number;
+}
+
+/**
+ * What `open` opens, and opens anew when its server was replaced, as by another config: with what is right for the new one. Over when the
+ * server is stopped or removed, or refuses.
+ */
+export function keptUp(
+  server: string,
+  session: Downstream,
+  signal: AbortSignal | undefined,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  open: () => Promise<Subscription>,
+): Promise<Subscription> {
+  const isFinal = (error: unknown): boolean =>
+    isGone(error) || error instanceof RpcError || error instanceof OptionError;
+  return MovingSubscription.open(open, { server, clock, logger, signal, closing: session.signal, isFinal });
 }
 
 /** What one session subscribed to, once per URI. */
