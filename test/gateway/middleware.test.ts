@@ -114,7 +114,9 @@ test.each(['/servers/a/mcp', '/mcp'])('times that middleware gives bound what go
     return error?.['data'];
   };
   expect(await failed({ timeoutMs: 20 })).toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
-  expect(await failed({ deadlineMs: 20 })).toMatchObject({ code: 'ERR_REQUEST_TIMEOUT' });
+  // On a busy machine it is over before the call was sent.
+  const late = expect.stringMatching(/^ERR_(REQUEST|ACQUIRE)_TIMEOUT$/);
+  expect(await failed({ deadlineMs: 20 })).toMatchObject({ code: late });
   for (const bad of [{ timeoutMs: -5 }, { deadlineMs: Number.NaN }]) {
     expect(await failed(bad)).toMatchObject({ code: 'ERR_OPTION' });
   }
