@@ -34,6 +34,7 @@ test('whatever a list is made of, the event loop turns while it is looked throug
   const many = Array.from({ length: 10_000 }, (_, i) => tool(`tool_${i}`, `read file list ${i} ${'abcd '.repeat(40)}`));
   const long = Array.from({ length: 100 }, (_, i) => tool(`tool_${i}`, `${'aB'.repeat(40_000)} tail`));
   const ranking = new ToolRanking();
+  const sort = vi.spyOn(Array.prototype, 'sort');
   using turns = countTurns();
   const [first, second] = await Promise.all([
     ranking.best(() => many, 'abcd', never),
@@ -41,6 +42,9 @@ test('whatever a list is made of, the event loop turns while it is looked throug
   ]);
   expect(turns.count).toBeGreaterThan(5);
   expect([first.length, second[0]?.name]).toEqual([10_000, 'tool_9999']);
+  // To sort all that is found would be one long step.
+  for (const sorted of sort.mock.contexts as unknown[][]) expect(sorted.length).toBeLessThan(1_000);
+  sort.mockRestore();
   // What stands behind the first part of a description is not read.
   expect(await ranking.best(() => long, 'tail', never)).toEqual([]);
   const given = AbortSignal.abort(new Error('gone'));

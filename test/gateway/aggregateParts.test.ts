@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest';
 import { mergedHints } from '../../src/gateway/aggregate/lists/pages.js';
+import { NO_INDEX } from '../../src/gateway/aggregate/uris/ListIndex.js';
 import { fits, parseUriTemplate } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 
 test('what is said of several lists together holds of each', () => {
   const list = (ttlMs?: number, cacheScope?: 'public' | 'private', missing = false) =>
-    ({ server: 's', items: [], hints: { ttlMs, cacheScope }, missing }) as const;
+    ({ server: 's', items: [], index: NO_INDEX, hints: { ttlMs, cacheScope }, missing }) as const;
   expect(mergedHints([list(500, 'public'), list(90, 'public')])).toEqual({ ttlMs: 90, cacheScope: 'public' });
   expect(mergedHints([list(500, 'public'), list(90, 'private')])).toEqual({ ttlMs: 90, cacheScope: 'private' });
   expect(mergedHints([list(500, 'public'), list()])).toEqual({ ttlMs: 0, cacheScope: 'private' });

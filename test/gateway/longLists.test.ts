@@ -155,7 +155,7 @@ test('a long list is named in turns of the event loop, once for all who ask mean
 
 test('of a cursor that is none any more, or was made up, few keys of a long list are looked at', () => {
   let looked = 0;
-  const entries = Array.from({ length: 20_000 }, (_, at) => ({
+  const all = Array.from({ length: 20_000 }, (_, at) => ({
     server: at < 5_000 ? 'a' : 'b',
     get key(): string {
       looked++;
@@ -163,21 +163,17 @@ test('of a cursor that is none any more, or was made up, few keys of a long list
     },
     item: at,
   }));
-  const { nextCursor } = pages.pageOf('tools', entries, undefined, 7_000);
+  const sections = ['a', 'b'].map((name) => ({ server: name, entries: all.filter(({ server }) => server === name) }));
+  const [a, b] = sections as [pages.Section<number>, pages.Section<number> & { entries: typeof all }];
+  const { nextCursor } = pages.pageOf('tools', sections, undefined, 7_000);
   const made = Buffer.from(JSON.stringify(['tools', 'b', 'none', 9_000, 14_000])).toString('base64url');
   looked = 0;
   // The one it stood behind is gone: what followed it has moved up.
-  expect(pages.pageOf('tools', entries, made, 2).entries.map(({ item }) => item)).toEqual([13_999, 14_000]);
+  expect(pages.pageOf('tools', sections, made, 2).entries.map(({ item }) => item)).toEqual([13_999, 14_000]);
   expect(looked).toBeLessThan(2_100);
   for (const moved of [-900, 900]) {
-    const others =
-      moved < 0
-        ? entries.toSpliced(5_100, -moved)
-        : entries.toSpliced(
-            5_100,
-            0,
-            ...entries.slice(0, moved).map((each) => ({ ...each, key: `new ${each.key}`, server: 'b' })),
-          );
+    const fresh = all.slice(0, Math.max(0, moved)).map(({ key, item }) => ({ server: 'b', key: `new ${key}`, item }));
+    const others = [a, { server: 'b', entries: b.entries.toSpliced(100, Math.max(0, -moved), ...fresh) }];
     expect(pages.pageOf('tools', others, nextCursor, 2).entries.map(({ item }) => item)).toEqual([7_000, 7_001]);
   }
 });

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { NO_INDEX } from '../../src/gateway/aggregate/uris/ListIndex.js';
 import { Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
-import { workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
+import { UriTemplates, workOfMessage } from '../../src/gateway/aggregate/uris/uriTemplates.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { RUNS, RUNS_TIMEOUT_MS } from '../support/runs.js';
 
@@ -13,9 +14,18 @@ function house() {
   const present = new Set<string>(SERVERS);
   const listed = new Map<string, readonly { readonly name: string; readonly uri: string }[]>();
   const servers = (): string[] => SERVERS.filter((each) => present.has(each));
-  const resources = () => servers().map((server) => ({ server, items: listed.get(server) ?? [] }));
+  const resources = () =>
+    servers().map((server) => {
+      const items = listed.get(server) ?? [];
+      return { server, items, index: { ...NO_INDEX, uris: new Set(items.map(({ uri }) => uri)) } };
+    });
+  const rows = new UriTemplates();
+  rows.add('row:{x}');
+  const index = { ...NO_INDEX, uris: new Set(['row:{x}']), templates: rows };
   const templates = () =>
-    servers().map((server) => ({ server, items: server === 'a' ? [{ name: 't', uriTemplate: 'row:{x}' }] : [] }));
+    servers().map((server) =>
+      server === 'a' ? { server, items: { length: 1 }, index } : { server, items: [], index: NO_INDEX },
+    );
   const catalog = (known: () => unknown) => ({ known, listsSoon: async () => known() });
   const uris = new Uris({
     pool: { servers, hasServer: (name: string) => present.has(name), info: () => undefined },

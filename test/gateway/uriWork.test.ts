@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { type Known, KnownLists, MAX_LISTS_BYTES } from '../../src/gateway/aggregate/lists/KnownLists.js';
+import { NO_INDEX } from '../../src/gateway/aggregate/uris/ListIndex.js';
 import { UriOwners } from '../../src/gateway/aggregate/uris/UriOwners.js';
 import { type KnownLists as ListsOfMessage, Uris, type UrisOptions } from '../../src/gateway/aggregate/uris/Uris.js';
 import {
@@ -52,8 +53,14 @@ test('a search that may take the product of two lengths is worth as much, and is
   expect(fits(template, `e://x${part}y`, workOfMessage())).toBe(true);
 });
 
+function templatesOf(texts: readonly string[]): UriTemplates {
+  const templates = new UriTemplates();
+  for (const text of texts) templates.add(text);
+  return templates;
+}
+
 test('a URI is held against the templates alone that begin as it does', () => {
-  const many = new UriTemplates([...Array.from({ length: 20_000 }, (_, at) => `x:a${at}/{a}`), 'y:{a}', '{any}', '']);
+  const many = templatesOf([...Array.from({ length: 20_000 }, (_, at) => `x:a${at}/{a}`), 'y:{a}', '{any}', '']);
   const work = workOfMessage();
   const before = work.left;
   const literals = (uri: string): number[] => [...many.beginningLike(uri, work)].map(({ literal }) => literal);
@@ -90,7 +97,7 @@ test('a URI fits a template exactly when each piece can stand for a part of it',
       const [template, uri] = [pieces.join(''), letters.join('')];
       const wanted = fitsPlainly(template, uri);
       expect(fits(parseUriTemplate(template), uri, workOfMessage())).toBe(wanted);
-      if (wanted) expect([...new UriTemplates([template]).beginningLike(uri, workOfMessage())]).toHaveLength(1);
+      if (wanted) expect([...templatesOf([template]).beginningLike(uri, workOfMessage())]).toHaveLength(1);
     }),
     { numRuns: 4 * RUNS },
   );
@@ -98,7 +105,9 @@ test('a URI fits a template exactly when each piece can stand for a part of it',
 
 /** URIs of a server that lists those templates, beside another server. */
 function urisOf(templates: readonly string[]): Uris {
-  const listed = [{ server: 's', items: templates.map((uriTemplate) => ({ name: 't', uriTemplate })) }];
+  // What is searched was made as the list came: its items are not looked at any more, in one turn.
+  const index = { uris: new Set(templates), templates: templatesOf(templates), apps: new Set() };
+  const listed = [{ server: 's', items: { length: templates.length }, index }];
   const catalog = { listsSoon: async () => listed, known: () => listed };
   const none = { listsSoon: async () => [], known: () => [] };
   return new Uris({
@@ -138,7 +147,7 @@ test('the URIs of one message are looked for in turns of the event loop, each to
 
 test('templates are parsed one by one as URIs are held against them, which counts; those of very many expressions fit nothing', () => {
   const split = vi.spyOn(String.prototype, 'split');
-  const many = new UriTemplates(Array.from({ length: 20_000 }, (_, at) => `x:0.1${'{a}'.repeat(115)}${at}`));
+  const many = templatesOf(Array.from({ length: 20_000 }, (_, at) => `x:0.1${'{a}'.repeat(115)}${at}`));
   expect(split).not.toHaveBeenCalled();
   const work = workOfMessage();
   for (const each of many.beginningLike('x:0.1', work)) expect(fits(each, 'x:0.1y', work)).toBe(false);
@@ -152,7 +161,8 @@ test('templates are parsed one by one as URIs are held against them, which count
 test('each list of templates that is looked at counts, and those that are empty are left out', () => {
   const many = Array.from({ length: 200 }, (_, at) => ({
     server: `s${at}`,
-    items: [{ name: 't', uriTemplate: '{a}!' }],
+    items: { length: 1 },
+    index: { templates: templatesOf(['{a}!']) },
   }));
   const uris = urisOf([]);
   const work = workOfMessage();
@@ -261,6 +271,7 @@ test('what a credentials hook throws is an error, whatever it is', async () => {
 
 const listOf = (share: number): Known<unknown> => ({
   items: [],
+  index: NO_INDEX,
   hints: {},
   untilMs: undefined,
   bytes: Math.floor(share * MAX_LISTS_BYTES),

@@ -1,3 +1,4 @@
+import { inTurnOrNow, spendCaller } from '../time/turns.js';
 import { Turns } from './Turns.js';
 
 /** A few steps at a time. Owners take turns. */
@@ -13,7 +14,11 @@ export class FairSemaphore<O> {
   /** Resolves, or rejects, as `step` does. */
   async run<T>(owner: O, step: () => Promise<T>): Promise<T> {
     if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.add(owner, resolve));
+    else {
+      await new Promise<void>((resolve) => this.#waiting.add(owner, resolve));
+      // Each begins as the one before it ends: of steps that wait for nothing, a thousand are not all done in one turn.
+      await inTurnOrNow(spendCaller);
+    }
     try {
       return await step();
     } finally {

@@ -27,10 +27,15 @@ type ToolText = Readonly<Record<(typeof FIELDS)[number], string>>;
 /** Makes the tools that are looked through. */
 export type ToolList = () => readonly Tool[] | Promise<readonly Tool[]>;
 
-interface Hit {
-  readonly tool: Tool;
-  readonly strengths: readonly number[];
+/** How much each word of a query counts in each tool, in tenths, tool by tool; and how many tools have each word. */
+interface Strengths {
+  readonly byTool: Uint8Array;
+  readonly having: readonly number[];
 }
+
+const TENTHS = 10;
+/** Scores are told apart in so many steps. */
+const LEVELS = 16_384;
 
 /**
  * Which tools a query means: by its words in their names, titles, descriptions and arguments, rare words first. There is no index that a server could
@@ -56,63 +61,74 @@ export class ToolRanking {
       const tools = await list();
       if (query.trim() === '') return tools;
       const terms = [...new Set(termsOf(query))].slice(0, MAX_TERMS);
-      const hits = await this.#hits(tools, terms, signal);
-      const weights = terms.map((_, at) => {
-        const having = hits.reduce((count, { strengths }) => count + ((strengths[at] as number) > 0 ? 1 : 0), 0);
-        return Math.log(1 + tools.length / (1 + having));
-      });
-      const score = ({ strengths }: Hit): number =>
-        strengths.reduce((sum, strength, at) => sum + strength * (weights[at] as number), 0);
-      return hits
-        .map((hit) => ({ tool: hit.tool, score: score(hit) }))
-        .sort((a, b) => b.score - a.score)
-        .map(({ tool }) => tool);
+      return this.#bestFirst(tools, await this.#strengths(tools, terms, signal), signal);
     });
   }
 
-  async #hits(tools: readonly Tool[], terms: readonly string[], signal: CallSignal): Promise<Hit[]> {
-    const byTool = new Map<Tool, number[]>();
-    const found = terms.map(() => false);
-    const note = (tool: Tool, at: number, strength: number): void => {
-      const strengths = byTool.get(tool) ?? terms.map(() => 0);
-      strengths[at] = strength;
-      byTool.set(tool, strengths);
-      found[at] = true;
+  /** By levels of their scores, since to sort hundreds of thousands would be one long step. */
+  async #bestFirst(
+    tools: readonly Tool[],
+    { byTool, having }: Strengths,
+    signal: CallSignal,
+  ): Promise<readonly Tool[]> {
+    const weights = having.map((count) => Math.log(1 + tools.length / (1 + count)));
+    const most = weights.reduce((sum, weight) => sum + weight * TENTHS * WEIGHTS.name, 0);
+    const levels: Tool[][] = [];
+    await this.#each(tools, signal, (tool, at) => {
+      const first = at * having.length;
+      const score = weights.reduce((sum, weight, term) => sum + weight * (byTool[first + term] as number), 0);
+      if (score === 0) return;
+      const level = Math.round((1 - score / most) * LEVELS);
+      levels[level] ??= [];
+      levels[level].push(tool);
+    });
+    const none: Tool[] = [];
+    // `flat` takes a hundred times as long. Levels without a tool are not there.
+    return none.concat(...Object.values(levels));
+  }
+
+  async #strengths(tools: readonly Tool[], terms: readonly string[], signal: CallSignal): Promise<Strengths> {
+    const byTool = new Uint8Array(tools.length * terms.length);
+    const having = terms.map(() => 0);
+    const note = (tool: number, term: number, strength: number): void => {
+      const place = tool * terms.length + term;
+      if (byTool[place] === 0) having[term] = (having[term] as number) + 1;
+      byTool[place] = Math.round(TENTHS * strength);
     };
-    await this.#each(tools, signal, (tool) => {
+    await this.#each(tools, signal, (tool, at) => {
       const text = this.#textOf(tool);
-      for (const [at, term] of terms.entries()) {
+      for (const [index, term] of terms.entries()) {
         const strength = strengthIn(text, term);
-        if (strength > 0) note(tool, at, strength);
+        if (strength > 0) note(at, index, strength);
       }
     });
     const misspelt = [...terms.entries()].filter(
-      ([at, term]) => found[at] === false && term.length > 4 && term.length <= MAX_MISSPELT,
+      ([at, term]) => having[at] === 0 && term.length > 4 && term.length <= MAX_MISSPELT,
     );
-    if (misspelt.length === 0) return hitsOf(byTool);
+    if (misspelt.length === 0) return { byTool, having };
     let compared = 0;
-    await this.#each(tools, signal, (tool) => {
+    await this.#each(tools, signal, (tool, at) => {
       const text = this.#textOf(tool);
       for (const field of FIELDS) {
         if (compared >= MAX_COMPARED) return;
         for (const word of text[field].split(' ')) {
           compared += misspelt.length;
-          for (const [at, term] of misspelt) {
-            if (isNear(word, term, term.length > 8 ? 2 : 1)) note(tool, at, NEARLY * WEIGHTS[field]);
+          for (const [index, term] of misspelt) {
+            if (isNear(word, term, term.length > 8 ? 2 : 1)) note(at, index, NEARLY * WEIGHTS[field]);
           }
         }
       }
     });
-    return hitsOf(byTool);
+    return { byTool, having };
   }
 
   /** In turns of the event loop, until no one waits for it. */
-  async #each(tools: readonly Tool[], signal: CallSignal, visit: (tool: Tool) => void): Promise<void> {
-    for (const tool of tools) {
+  async #each(tools: readonly Tool[], signal: CallSignal, visit: (tool: Tool, at: number) => void): Promise<void> {
+    for (const [at, tool] of tools.entries()) {
       if (this.#turns.spent) await new Promise<void>((resolve) => this.#turns.inNextTurn(resolve));
       signal.throwIfAborted();
       const startMs = performance.now();
-      visit(tool);
+      visit(tool, at);
       this.#turns.spend(0, 0, startMs);
     }
   }
@@ -128,9 +144,6 @@ export class ToolRanking {
     return text;
   }
 }
-
-const hitsOf = (byTool: ReadonlyMap<Tool, readonly number[]>): Hit[] =>
-  [...byTool].map(([tool, strengths]) => ({ tool, strengths }));
 
 const spaced = (text: string): string => ` ${termsOf(String(text).slice(0, MAX_READ)).join(' ')} `;
 

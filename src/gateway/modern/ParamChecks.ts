@@ -100,9 +100,9 @@ export class ToolDefinitions {
     const startMs = this.#clock.now();
     const againMs = (): number => this.#clock.now() + Math.max(AGAIN_MS, 10 * (this.#clock.now() - startMs));
     try {
-      const { items, bytes } = await validItems('tools', await list);
+      const { items, index, bytes } = await validItems('tools', await list);
       const tools = new Map(items.map((tool) => [tool.name, tool]));
-      const kept = { items, bytes, hints: {}, untilMs: undefined, id: {}, outdated: false };
+      const kept = { items, index, bytes, hints: {}, untilMs: undefined, id: {}, outdated: false };
       if (this.#current.get(server) === reading)
         this.#lists.keep(server, { ...kept, tools, againMs: againMs() } as Known);
       return tools;

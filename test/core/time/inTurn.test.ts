@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { inSlices } from '../../../src/core/time/inSlices.js';
 import { inTurn, TurnBudget, TurnEnd } from '../../../src/core/time/turns.js';
+import { FairSemaphore } from '../../../src/core/wait/FairSemaphore.js';
 import { countTurns } from '../../support/countTurns.js';
 
 function spin(ms: number): void {
@@ -32,6 +33,15 @@ test('what many do in slices at once takes no more of one turn than the share of
   );
   await Promise.all(slices);
   expect(new Set(ends).size).toBeGreaterThan(2);
+});
+
+test('steps that wait for one another, and for nothing else, are not all done in one turn', async () => {
+  using turns = countTurns();
+  const one = new FairSemaphore<number>(1);
+  const ends: number[] = [];
+  const steps = Array.from({ length: 1_000 }, (_, at) => one.run(at, async () => void ends.push(turns.count)));
+  await Promise.all(steps);
+  expect(new Set(ends).size).toBeGreaterThan(5);
 });
 
 test('what a step throws is what it rejects with, and the next one has its turn', async () => {

@@ -7,10 +7,11 @@ import { orAbandoned, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
+import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
 import { type Known, KnownLists, type ListHints } from './KnownLists.js';
 import { listOf, NO_ITEMS, type ServerList } from './ServerList.js';
 import { sameItems } from './sameItems.js';
-import { validItems } from './validItems.js';
+import { type ValidItems, validItems } from './validItems.js';
 
 export interface CatalogOptions {
   readonly pool: McpPool;
@@ -200,10 +201,10 @@ export class Catalog<K extends ListKind> {
     } else if (items.length > 0) this.#onChange(lists.session);
   }
 
-  #kept({ items, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
+  #kept({ items, index, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
     // A large one is the work of a tenth of the time at most, whatever its server says.
     const untilMs = ttlMs === undefined ? undefined : this.#options.clock.now() + Math.max(ttlMs, listRestMs(bytes));
-    return { items, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {}, outdated: false };
+    return { items, index, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {}, outdated: false };
   }
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
@@ -233,18 +234,15 @@ export class Catalog<K extends ListKind> {
   }
 
   /** What clients can take of a list; what is left out is told once. */
-  async #valid(
-    server: string,
-    listed: readonly ListItems[K][],
-  ): Promise<Pick<ValidListing<ListItems[K]>, 'items' | 'bytes'>> {
-    const { items, bytes, problems } = await validItems(this.#kind, listed);
+  async #valid(server: string, listed: readonly ListItems[K][]): Promise<Omit<ValidItems<ListItems[K]>, 'problems'>> {
+    const { problems, ...valid } = await validItems(this.#kind, listed);
     this.#problems.set(server, problems);
     const told = problems.slice(0, MAX_TOLD).join('; ');
     if (problems.length > 0 && this.#told.get(server) !== told) {
       this.#options.logger.warn({ server, leftOut: problems.length, problems: told }, 'parts of a list are left out');
     }
     this.#told.set(server, told);
-    return { items, bytes };
+    return valid;
   }
 
   /** All whose list it is: of a principal, or of no one. */
@@ -281,6 +279,7 @@ export class Catalog<K extends ListKind> {
 
 /** One without what no client can take. */
 interface ValidListing<T> extends Listing<T> {
+  readonly index: ListIndex;
   /** What it takes in memory, about. */
   readonly bytes: number;
 }
@@ -292,7 +291,7 @@ type Who = () => Promise<Caller | undefined>;
 const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>
   kind === 'resourceTemplates' ? 'resources' : kind;
 
-const NOTHING = Object.freeze({ items: NO_ITEMS, bytes: 0, stale: false });
+const NOTHING = Object.freeze({ items: NO_ITEMS, index: NO_INDEX, bytes: 0, stale: false });
 /** So long what one server says waits for another's list that changed, in ms. */
 const AGAIN_WAIT_MS = 25;
 /** Problems of a list that are spelled out in the log. */

@@ -1,5 +1,6 @@
 import { SharedTable } from '../../../concurrent/SharedTable.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
+import type { ListIndex } from '../uris/ListIndex.js';
 
 /** How long a list may be kept, and by whom (2026-07-28, caching). */
 export interface ListHints {
@@ -10,6 +11,7 @@ export interface ListHints {
 /** A server's list as it was told last. */
 export interface Known<T> {
   readonly items: readonly T[];
+  readonly index: ListIndex;
   readonly hints: ListHints;
   /** When its server wants it asked for again; undefined: once it says that it changed. */
   readonly untilMs: number | undefined;

@@ -9,11 +9,12 @@ import type { Params } from '../../rpc/envelope.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import type { ToolCatalog } from '../../ToolCatalog.js';
 import { givingObjects } from '../outputSchema.js';
+import { withApp } from '../uris/appUris.js';
 import { Uris } from '../uris/Uris.js';
 import { Catalog, type CatalogOptions, type CatalogSource, type Listing } from './Catalog.js';
 import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
-import { type Entry, joined, mergedHints, type Page, pageOf } from './pages.js';
+import { type Entry, entriesIn, mergedHints, type Page, pageOf, type Section } from './pages.js';
 import type { ServerList } from './ServerList.js';
 
 /** So much text of a page is made into bytes at a time. */
@@ -50,7 +51,6 @@ export class Lists {
   readonly #pageItems: number;
   /** A page may be megabytes: those that are being made take memory, those that wait for it next to none. */
   readonly #making = new FairSemaphore<string>(2);
-  readonly #apps = new WeakMap<readonly ListItems['tools'][], ReadonlySet<string>>();
   readonly #catalogs: { readonly [K in ListKind]: Catalog<K> };
 
   /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
@@ -91,14 +91,14 @@ export class Lists {
     params: Params | undefined,
     lists: readonly ServerList<unknown>[],
   ): Promise<Buffer> {
-    const entries = await this.#entries(kind, lists);
+    const sections = await this.#sections(kind, lists);
     let page: Page<unknown> | undefined;
     let made = 0;
     // In bytes as soon as it is some: of a long page, the text is no garbage of megabytes.
     const pieces: Buffer[] = [];
     let text = `{"${kind}":[`;
     await inSlices(() => {
-      page ??= pageOf(kind, entries, params?.['cursor'], this.#pageItems);
+      page ??= pageOf(kind, sections, params?.['cursor'], this.#pageItems);
       const entry = page.entries[made];
       // A list may be long: what clients see of it is made for the items of the page alone.
       if (entry === undefined) return true;
@@ -126,17 +126,17 @@ export class Lists {
     const lists = await this.#toolLists(session);
     return {
       all: async (): Promise<readonly ListItems['tools'][]> => {
-        const entries = await this.tools.of(lists);
+        const entries = entriesIn(await this.tools.of(lists));
         const tools: ListItems['tools'][] = [];
         await inSlices(() => {
-          const entry = entries[tools.length];
+          const { value: entry } = entries.next();
           if (entry !== undefined) tools.push(this.#tool(entry, lists, session));
           return entry === undefined;
         });
         return tools;
       },
       named: async (name: unknown): Promise<ListItems['tools'] | undefined> => {
-        const entry = (await this.tools.of(lists)).find(({ key }) => key === name);
+        const entry = typeof name === 'string' ? await this.tools.named(lists, name) : undefined;
         return entry && this.#tool(entry, lists, session);
       },
     };
@@ -158,23 +158,23 @@ export class Lists {
   /** Whose the URIs of apps are is told by what lists of resources say. */
   async #toolLists(session: Downstream): Promise<readonly ServerList<ListItems['tools']>[]> {
     const lists = await this.#catalogs.tools.lists(session);
-    if (lists.some(({ items }) => this.#appsOf(items).size > 0)) await this.uris.prepare(session);
+    if (lists.some(({ index }) => index.apps.size > 0)) await this.uris.prepare(session);
     return lists;
   }
 
-  #entries(
+  #sections(
     kind: ListKind,
     lists: readonly ServerList<unknown>[],
-  ): readonly Entry<unknown>[] | Promise<readonly Entry<unknown>[]> {
+  ): readonly Section<unknown>[] | Promise<readonly Section<unknown>[]> {
     switch (kind) {
       case 'tools':
         return this.tools.of(lists as readonly ServerList<ListItems['tools']>[]);
       case 'prompts':
         return this.prompts.of(lists as readonly ServerList<ListItems['prompts']>[]);
       case 'resources':
-        return entriesOf(lists as readonly ServerList<ListItems['resources']>[], ({ uri }) => uri);
+        return sectionsOf(lists as readonly ServerList<ListItems['resources']>[], ({ uri }) => uri);
       case 'resourceTemplates':
-        return entriesOf(lists as readonly ServerList<ListItems['resourceTemplates']>[], (item) => item.uriTemplate);
+        return sectionsOf(lists as readonly ServerList<ListItems['resourceTemplates']>[], (item) => item.uriTemplate);
     }
   }
 
@@ -211,55 +211,21 @@ export class Lists {
   ): ListItems['tools'] {
     const shown = this.tools.shown(entry);
     return withApp(session.era === 'legacy' ? givingObjects(shown) : shown, (uri) => {
-      const first = lists.find(({ items }) => this.#appsOf(items).has(uri))?.server;
+      const first = lists.find(({ index }) => index.apps.has(uri))?.server;
       return this.uris.named(entry.server, uri, session, first);
     });
   }
-
-  /** The URIs of all apps of a list: looked for once. */
-  #appsOf(items: readonly ListItems['tools'][]): ReadonlySet<string> {
-    const known = this.#apps.get(items);
-    if (known !== undefined) return known;
-    const apps = new Set<string>();
-    for (const item of items) {
-      withApp(item, (uri) => {
-        apps.add(uri);
-        return uri;
-      });
-    }
-    this.#apps.set(items, apps);
-    return apps;
-  }
 }
 
-const entries = new WeakMap<readonly unknown[], readonly Entry<unknown>[]>();
-
-/** Lists whose items are known by what stands in them: made once for each. */
-function entriesOf<T>(lists: readonly ServerList<T>[], keyOf: (item: T) => string): readonly Entry<T>[] {
-  const all = lists.map(({ server, items }) => {
-    const known = entries.get(items) ?? items.map((item) => ({ server, key: keyOf(item), item }));
-    entries.set(items, known);
-    return known as readonly Entry<T>[];
+/** Lists whose items are known by what stands in them: an entry is made when it is asked for. */
+function sectionsOf<T>(lists: readonly ServerList<T>[], keyOf: (item: T) => string): readonly Section<T>[] {
+  return lists.map(({ server, items }) => {
+    const entryAt = (place: number): Entry<T> | undefined => {
+      const item = items[place];
+      return item === undefined ? undefined : { server, key: keyOf(item), item };
+    };
+    return { server, entries: { length: items.length, at: entryAt } };
   });
-  return joined(all);
-}
-
-/** A tool whose app has another URI (MCP Apps; the older name of the same; ChatGPT's); the very same where it has none. */
-function withApp(tool: ListItems['tools'], named: (uri: string) => string): ListItems['tools'] {
-  const meta = tool._meta as Params | undefined;
-  if (typeof meta !== 'object' || meta === null) return tool;
-  const changes: Record<string, unknown> = {};
-  for (const key of ['ui/resourceUri', 'openai/outputTemplate']) {
-    const uri = meta[key];
-    const shown = typeof uri === 'string' ? named(uri) : uri;
-    if (shown !== uri) changes[key] = shown;
-  }
-  const ui = meta['ui'] as Params | null | undefined;
-  if (typeof ui === 'object' && typeof ui?.['resourceUri'] === 'string') {
-    const shown = named(ui['resourceUri']);
-    if (shown !== ui['resourceUri']) changes['ui'] = { ...ui, resourceUri: shown };
-  }
-  return Object.keys(changes).length === 0 ? tool : { ...tool, _meta: { ...meta, ...changes } };
 }
 
 /** Tools come through the cache. What a `bound` server offers a session is that session's alone, so that it is not cached. */

@@ -5,7 +5,7 @@ import type { Curator } from '../../curation/Curator.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Access } from '../../users/scopes/ScopeRules.js';
 import type { Catalog } from './Catalog.js';
-import { type Entry, joined } from './pages.js';
+import type { Entry, Section } from './pages.js';
 import type { ServerList } from './ServerList.js';
 
 export interface Route<T> {
@@ -64,15 +64,27 @@ export class Names<K extends 'tools' | 'prompts'> {
   }
 
   /** Every item that clients see, as its server has it; its key is its exposed name. `shown` is for those of a page. */
-  async of(lists: readonly ServerList<ListItems[K]>[]): Promise<readonly Entry<ListItems[K]>[]> {
+  async of(lists: readonly ServerList<ListItems[K]>[]): Promise<readonly Section<ListItems[K]>[]> {
     const curator = this.#curator();
-    const all: (readonly Entry<ListItems[K]>[])[] = [];
+    const all: Exposed<ListItems[K]>[] = [];
     for (const { server, items } of lists) {
       const exposed = this.#exposed(curator, server, items);
       if (exposed.naming !== undefined) await exposed.naming;
-      all.push(exposed.entries);
+      all.push(exposed);
     }
-    return joined(all);
+    return all;
+  }
+
+  /** The item that clients see under that name: of several servers' the first. */
+  async named(lists: readonly ServerList<ListItems[K]>[], key: string): Promise<Entry<ListItems[K]> | undefined> {
+    const curator = this.#curator();
+    for (const { server, items } of lists) {
+      const { naming, places } = this.#exposed(curator, server, items);
+      if (naming !== undefined) await naming;
+      const item = items[places.get(key) ?? -1];
+      if (item !== undefined && this.#shows(server, item)) return { server, key, item };
+    }
+    return undefined;
   }
 
   /** An item as clients see it. */
@@ -86,7 +98,6 @@ export class Names<K extends 'tools' | 'prompts'> {
     if (known?.curator === curator && known.server === server) return known;
     const exposed: Exposed<ListItems[K]> = { server, curator, entries: [], places: new Map(), naming: undefined };
     const { entries, places } = exposed;
-    const access = this.#kind === 'tools' ? this.#access : undefined;
     let index = 0;
     const step = (): boolean => {
       const item = items[index];
@@ -94,7 +105,7 @@ export class Names<K extends 'tools' | 'prompts'> {
       const key = this.#nameOf(curator, server, item.name);
       if (key !== undefined) {
         // One that is not the user's is refused by name, where it is called.
-        if (access === undefined || access.shows(server, item.name)) entries.push({ server, key, item });
+        if (this.#shows(server, item)) entries.push({ server, key, item });
         // Of equal ones the first is meant.
         if (!places.has(key)) places.set(key, index);
       }
@@ -108,6 +119,10 @@ export class Names<K extends 'tools' | 'prompts'> {
       });
     } else while (!step());
     return exposed;
+  }
+
+  #shows(server: string, { name }: ListItems[K]): boolean {
+    return this.#kind !== 'tools' || this.#access === undefined || this.#access.shows(server, name);
   }
 
   #nameOf(curator: Curator, server: string, own: string): string | undefined {

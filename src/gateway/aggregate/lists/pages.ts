@@ -10,6 +10,12 @@ export interface Entry<T> {
   readonly item: T;
 }
 
+/** What one server has of a list. */
+export interface Section<T> {
+  readonly server: string;
+  readonly entries: Pick<readonly Entry<T>[], 'length' | 'at'>;
+}
+
 export interface Page<T> {
   readonly entries: readonly Entry<T>[];
   readonly nextCursor?: string;
@@ -23,24 +29,42 @@ const MAX_MOVED = 1_000;
 
 /**
  * One page of a list. A cursor names the entry it stands behind, so that what comes and goes on other servers moves nothing; when
- * that entry is gone, the page begins where it stood.
+ * that entry is gone, the page begins where it stood. It costs what the page has, however much the servers list.
  * @throws Refusal for a cursor that is none of this list
  */
-export function pageOf<T>(kind: string, entries: readonly Entry<T>[], cursor: unknown, size: number): Page<T> {
-  const from = cursor === undefined ? 0 : startOf(entries, placeOf(kind, cursor));
-  const page = entries.slice(from, from + size);
+export function pageOf<T>(kind: string, sections: readonly Section<T>[], cursor: unknown, size: number): Page<T> {
+  const from = cursor === undefined ? 0 : startOf(sections, placeOf(kind, cursor));
+  const page: Entry<T>[] = [];
+  let before = 0;
+  for (const { entries } of sections) {
+    for (let at = Math.max(0, from - before); at < entries.length && page.length < size; at++) {
+      page.push(entries.at(at) as Entry<T>);
+    }
+    before += entries.length;
+  }
   const last = page.at(-1);
-  if (last === undefined || from + size >= entries.length) return { entries: page };
-  const first = entries.findIndex(({ server }) => server === last.server);
+  if (last === undefined || from + size >= before) return { entries: page };
   const end = from + page.length;
-  const place: Place = [kind, last.server, hashOf(last.key), end - first, end];
+  const place: Place = [kind, last.server, hashOf(last.key), end - firstOf(sections, last.server), end];
   return { entries: page, nextCursor: Buffer.from(JSON.stringify(place)).toString('base64url') };
 }
 
-/** The entries of all lists, which may be hundreds of thousands: `flat` and `flatMap` take a hundred times as long. */
-export function joined<T>(lists: readonly (readonly Entry<T>[])[]): readonly Entry<T>[] {
-  const none: readonly Entry<T>[] = [];
-  return none.concat(...lists);
+/** How many entries stand before those of the server; of one that is not there, all. */
+function firstOf(sections: readonly Section<unknown>[], name: string): number {
+  let before = 0;
+  for (const { server, entries } of sections) {
+    if (server === name) break;
+    before += entries.length;
+  }
+  return before;
+}
+
+/** The entries of all, one after the other: they may be hundreds of thousands. */
+export function* entriesIn<T>(sections: readonly Section<T>[]): Generator<Entry<T>, undefined> {
+  for (const { entries } of sections) {
+    for (let at = 0; at < entries.length; at++) yield entries.at(at) as Entry<T>;
+  }
+  return undefined;
 }
 
 /** What holds of several lists together: the shortest time, and `private` if one is; no time when one is missing. */
@@ -54,19 +78,19 @@ export function mergedHints(lists: readonly ServerList<unknown>[]): Required<Pic
   };
 }
 
-function startOf<T>(entries: readonly Entry<T>[], [, server, key, inServer, inAll]: Place): number {
-  const isIt = (entry: Entry<T> | undefined): boolean => entry?.server === server && hashOf(entry.key) === key;
+function startOf<T>(sections: readonly Section<T>[], [, server, key, inServer, inAll]: Place): number {
+  const own = sections.find((section) => section.server === server)?.entries;
+  const first = firstOf(sections, server);
+  if (own === undefined) return Math.min(inAll, first);
+  const isAt = (place: number): boolean => place >= 0 && place < own.length && hashOf(own.at(place)?.key ?? '') === key;
   // Nothing came or went since.
-  if (isIt(entries[inAll - 1])) return inAll;
-  const first = entries.findIndex((entry) => entry.server === server);
-  if (first === -1) return Math.min(inAll, entries.length);
-  const count = entries.findLastIndex((entry) => entry.server === server) + 1 - first;
-  const stood = first + Math.min(Math.max(inServer - 1, 0), count);
+  if (isAt(inAll - 1 - first)) return inAll;
+  const stood = Math.min(Math.max(inServer - 1, 0), own.length);
   // A cursor may be made up: the keys of a long list are not all looked at for it.
-  const near = entries.slice(Math.max(first, stood - MAX_MOVED), stood + MAX_MOVED + 1);
-  const behind = near.findIndex(isIt);
+  const end = Math.min(stood + MAX_MOVED + 1, own.length);
+  for (let place = Math.max(0, stood - MAX_MOVED); place < end; place++) if (isAt(place)) return first + place + 1;
   // The one it stood behind is gone: all that followed has moved up by one.
-  return behind === -1 ? stood : Math.max(first, stood - MAX_MOVED) + behind + 1;
+  return first + stood;
 }
 
 function placeOf(kind: string, cursor: unknown): Place {

@@ -4,12 +4,16 @@ import { inSlices } from '../../../core/time/inSlices.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import { MAX_URI_LENGTH } from '../../rpc/limits.js';
 import { ITEM_TYPES } from '../memberTypes.js';
+import { withApp } from '../uris/appUris.js';
+import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
+import { UriTemplates } from '../uris/uriTemplates.js';
 
 /** Bounds of one item of a list: values in it and levels of nesting. */
 export const ITEM_BOUNDS = Object.freeze({ maxValues: 100_000, maxDepth: 128, maxNameLength: 1_024 });
 
 export interface ValidItems<T> {
   readonly items: readonly T[];
+  readonly index: ListIndex;
   /** What they take in memory, about. */
   readonly bytes: number;
   /** What was left out, each with its reason: items, and members of items. */
@@ -35,7 +39,9 @@ export async function validItems<K extends ListKind>(
   items: readonly ListItems[K][],
 ): Promise<ValidItems<ListItems[K]>> {
   const { key } = KEYS[kind];
-  const seen = new Set<unknown>();
+  const seen = new Set<string>();
+  const apps = new Set<string>();
+  const templates = kind === 'resourceTemplates' ? new UriTemplates() : undefined;
   const problems: string[] = [];
   const size = { bytes: 0 };
   const valid: ListItems[K][] = [];
@@ -44,11 +50,18 @@ export async function validItems<K extends ListKind>(
   await inSlices(() => {
     if (index === items.length) return true;
     const item = items[index] as ListItems[K];
-    const own = (item as unknown as Readonly<Record<string, unknown>> | null)?.[key];
+    const own = (item as unknown as Readonly<Record<string, string>> | null)?.[key] as string;
     const problem = problemOf(kind, item, size) ?? (seen.has(own) ? `its ${key} is there already` : undefined);
     const taken = problem === undefined ? (ITEM_TYPES[kind](item, 'its', odd) as ListItems[K] | undefined) : undefined;
     if (taken !== undefined) {
       seen.add(own);
+      templates?.add(own);
+      if (kind === 'tools') {
+        withApp(taken as ListItems['tools'], (uri) => {
+          apps.add(uri);
+          return uri;
+        });
+      }
       valid.push(taken);
     }
     if (problem !== undefined || odd.size > 0) {
@@ -59,7 +72,8 @@ export async function validItems<K extends ListKind>(
     index++;
     return false;
   }, 1);
-  return { items: valid, bytes: size.bytes, problems };
+  const uris = kind === 'resources' || kind === 'resourceTemplates' ? seen : NO_INDEX.uris;
+  return { items: valid, index: { uris, templates, apps }, bytes: size.bytes, problems };
 }
 
 /** The paths that `ITEM_TYPES` tells, in words. */

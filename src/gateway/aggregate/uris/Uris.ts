@@ -7,7 +7,7 @@ import { prefixOf } from '../lists/exposedNames.js';
 import type { Entry } from '../lists/pages.js';
 import type { ServerList } from '../lists/ServerList.js';
 import { UriOwners } from './UriOwners.js';
-import { fits, LIST, UriTemplates, type Work, workOfUris } from './uriTemplates.js';
+import { fits, LIST, type Work, workOfUris } from './uriTemplates.js';
 
 /** A URI as its server knows it. */
 export interface UriRoute {
@@ -53,8 +53,6 @@ export class Uris {
   /** What a session has of links that no list and no template has. */
   readonly #links = new UriOwners();
   readonly #templates = new UriOwners();
-  readonly #indices = new WeakMap<readonly unknown[], ReadonlySet<string>>();
-  readonly #parsed = new WeakMap<readonly unknown[], UriTemplates>();
 
   constructor(options: UrisOptions) {
     this.#options = options;
@@ -93,7 +91,7 @@ export class Uris {
     const owner = this.#templates.get(template, session);
     if (owner !== undefined) return this.#route(owner, template);
     const lists = await this.#options.templates.listsSoon(session);
-    const list = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(template));
+    const list = lists.find(({ index }) => index.uris.has(template));
     return list === undefined ? this.find(template, session) : { server: list.server, uri: template };
   }
 
@@ -121,10 +119,7 @@ export class Uris {
       this.#links.set(uri, SEVERAL, session, false);
       return uri;
     }
-    const fitting =
-      lists.templates.length === 0
-        ? undefined
-        : atOnce(bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work, server));
+    const fitting = lists.templates.length === 0 ? undefined : atOnce(bestFit(uri, lists.templates, work, server));
     if (fitting !== undefined && fitting !== server) return wrapped(server, uri);
     const alone = session.era === 'modern' && this.#options.pool.servers().length === 1;
     const shared = this.#shares(server);
@@ -170,7 +165,7 @@ export class Uris {
     const { uriTemplate: own } = item;
     let owner = this.#templates.get(own, session);
     if (owner === undefined) {
-      owner = lists.find(({ items }) => this.#indexOf(items, 'uriTemplate').has(own))?.server ?? server;
+      owner = lists.find(({ index }) => index.uris.has(own))?.server ?? server;
       this.#templates.set(own, owner, session, this.#shares(owner));
     }
     return owner === server && !ANY_SCHEME.test(own) ? item : { ...item, uriTemplate: wrapped(server, own) };
@@ -188,7 +183,7 @@ export class Uris {
     const server =
       this.#owner(uri, session) ??
       this.#lister(uri, lists.resources, session) ??
-      (yield* bestFit(uri, lists.templates, (items) => this.#parsedOf(items), work)) ??
+      (yield* bestFit(uri, lists.templates, work)) ??
       this.#onlyOne(session);
     return this.#route(server, uri);
   }
@@ -216,7 +211,7 @@ export class Uris {
 
   /** The first server that lists it: from now on it is that one's. */
   #lister(uri: string, lists: readonly ServerList<ListItems['resources']>[], session: Downstream): string | undefined {
-    const server = lists.find(({ items }) => this.#indexOf(items, 'uri').has(uri))?.server;
+    const server = lists.find(({ index }) => index.uris.has(uri))?.server;
     if (server !== undefined) this.#owners.set(uri, server, session, this.#shares(server));
     return server;
   }
@@ -234,18 +229,6 @@ export class Uris {
   #shares(server: string): boolean {
     return !this.#options.callers.isBound(server);
   }
-
-  #indexOf<F extends 'uri' | 'uriTemplate'>(items: readonly Readonly<Record<F, string>>[], key: F) {
-    const known = this.#indices.get(items) ?? new Set(items.map((item) => item[key]));
-    this.#indices.set(items, known);
-    return known;
-  }
-
-  #parsedOf(items: readonly ListItems['resourceTemplates'][]): UriTemplates {
-    const known = this.#parsed.get(items) ?? new UriTemplates(items.map(({ uriTemplate }) => uriTemplate));
-    this.#parsed.set(items, known);
-    return known;
-  }
 }
 
 const wrapped = (server: string, uri: string): string => `${SCHEME}${prefixOf(server)}/${uri}`;
@@ -261,14 +244,13 @@ function atOnce<T>(search: Search<T>): T | undefined {
 function* bestFit(
   uri: string,
   lists: readonly ServerList<ListItems['resourceTemplates']>[],
-  parsed: (items: readonly ListItems['resourceTemplates'][]) => UriTemplates,
   work: Work,
   first?: string,
 ): Search<string> {
   let best: { readonly server: string; readonly literal: number } | undefined;
-  for (const { server, items } of lists) {
+  for (const { server, index } of lists) {
     work.left -= LIST;
-    for (const template of parsed(items).beginningLike(uri, work)) {
+    for (const template of index.templates?.beginningLike(uri, work) ?? []) {
       const better =
         best === undefined ||
         template.literal > best.literal ||

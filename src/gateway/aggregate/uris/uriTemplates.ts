@@ -23,19 +23,17 @@ interface Listed {
 /** A server's templates by how they begin: a URI is held against those alone that begin as it does. */
 export class UriTemplates {
   readonly #byStart = new Map<string, Listed[]>();
-  readonly #lengths: ReadonlySet<number>;
+  readonly #lengths = new Set<number>();
 
-  constructor(templates: readonly string[]) {
-    for (const text of templates) {
-      const brace = text.indexOf('{');
-      const head = brace < 0 ? text : text.slice(0, brace);
-      const listed = { text, head, tail: text.slice(text.lastIndexOf('}') + 1) };
-      const start = head.slice(0, MAX_START);
-      const others = this.#byStart.get(start);
-      if (others === undefined) this.#byStart.set(start, [listed]);
-      else others.push(listed);
-    }
-    this.#lengths = new Set([...this.#byStart.keys()].map(({ length }) => length));
+  add(text: string): void {
+    const brace = text.indexOf('{');
+    const head = brace < 0 ? text : text.slice(0, brace);
+    const listed = { text, head, tail: text.slice(text.lastIndexOf('}') + 1) };
+    const start = head.slice(0, MAX_START);
+    this.#lengths.add(start.length);
+    const others = this.#byStart.get(start);
+    if (others === undefined) this.#byStart.set(start, [listed]);
+    else others.push(listed);
   }
 
   /** Those that may fit, while there is work left. */
