@@ -3,12 +3,14 @@ import { Bulkhead } from '../../src/concurrent/balance/Bulkhead.js';
 import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
 import { ResourcePool } from '../../src/concurrent/resource/ResourcePool.js';
 import { Semaphore } from '../../src/concurrent/Semaphore.js';
+import { encodeNotice } from '../../src/connection/channel/codec/encode.js';
 import { OptionError } from '../../src/core/errors.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { SSEPool } from '../../src/pool/SSEPool.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { ServerRegistry } from '../../src/registry/config/ServerRegistry.js';
+import { MEMORY, memoryPool } from '../support/memoryPool.js';
 
 // What JavaScript may hand in, and the types would refuse.
 test.each([
@@ -122,3 +124,19 @@ test('a name that is no name, options that are no object and configs that cannot
   }
   expect(await pool.startAll([odd(null)])).toMatchObject({ failed: [{ error: { code: 'ERR_OPTION' } }] });
 });
+
+test.each([[['x']], ['x'], [5], [null]])(
+  'params that are no object are refused by what they are: %j',
+  async (params) => {
+    const { pool } = memoryPool();
+    pool.addServer(MEMORY);
+    const lease = await pool.lease('s');
+    const odd = params as never;
+    for (const sent of [pool.request('s', 'echo', odd), lease.request('echo', odd)]) {
+      await expect(sent).rejects.toThrow(/^option params: got .*, expected an object/);
+      await expect(sent).rejects.toThrow(OptionError);
+    }
+    expect(() => encodeNotice('x', odd, undefined, { server: 's', maxMessageBytes: 100 })).toThrow(OptionError);
+    lease.release();
+  },
+);

@@ -88,7 +88,7 @@ export class Channel {
   /**
    * Sends a request and resolves to its result. Errors: `ERR_RPC`, `ERR_REQUEST_TIMEOUT`, `ERR_OUTCOME_UNKNOWN`,
    * `ERR_NOT_SENT`, `ERR_ACQUIRE_TIMEOUT` (the transport took nothing in time), `ERR_MESSAGE_TOO_LARGE`, `ERR_PROTOCOL`,
-   * `ERR_OPTION` (params that are not JSON), or the signal's reason.
+   * `ERR_OPTION` (params that are no object, or not JSON), or the signal's reason.
    */
   request(method: string, params: Params | undefined, options: CallOptions): Promise<unknown> {
     const begin = (resolve: (result: unknown) => void, reject: (error: unknown) => void): void => {

@@ -25,10 +25,11 @@ export type Envelope = (client: CallClient | undefined) => Params;
 
 /**
  * A call's text. Its id stands in for the caller's progress token, which is kept with the call.
- * @throws OptionError for params that are not JSON; MessageTooLargeError
+ * @throws OptionError for params that are no object or not JSON; MessageTooLargeError
  */
 export function encodeCall(call: Call, envelope: Envelope | undefined, bounds: MessageBounds): string {
   const { id, method, params, options } = call;
+  if (params !== undefined) checkParams(params);
   const era = envelope === undefined || method === 'initialize' ? undefined : envelope(options.client);
   const own = options.meta === undefined ? era : { ...options.meta, ...era };
   const token = (params?.['_meta'] as Params | undefined)?.['progressToken'] as string | number | undefined;
@@ -45,6 +46,13 @@ export function encodeCall(call: Call, envelope: Envelope | undefined, bounds: M
     full === undefined ? { jsonrpc: '2.0', id, method } : { jsonrpc: '2.0', id, method, params: full },
     bounds,
   );
+}
+
+/** JSON-RPC knows lists of them, too; MCP does not. @throws OptionError */
+function checkParams(params: Params): void {
+  if (typeof params !== 'object' || params === null || Array.isArray(params)) {
+    throw new OptionError('params', params, 'an object, or undefined for none');
+  }
 }
 
 /**
@@ -92,6 +100,7 @@ export function encodeNotice(
   envelope: Envelope | undefined,
   bounds: MessageBounds,
 ): string {
+  if (params !== undefined) checkParams(params);
   const own = envelope?.(undefined);
   const given = textOf(params);
   const text = given === undefined || own === undefined ? given : withMetaText(given, own);
