@@ -35,6 +35,11 @@ export const REDIS_REPLICAS_DEFAULTS = Object.freeze({
 /** A message that is longer is not told to others. */
 const MAX_MESSAGE_BYTES = 8 * 1_024 * 1_024;
 
+/** In one step: no note is there that does not expire. */
+const NOTE = `
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return redis.call('PEXPIRE', KEYS[1], ARGV[3])`;
+
 /**
  * The replicas of one gateway, by one Redis or Valkey: messages by publish and subscribe, notes as hashes that expire. While it cannot be
  * reached nothing is told and nothing is known; after that all replicas take their lists for changed, since they may have missed it.
@@ -121,8 +126,7 @@ export class RedisReplicas implements ReplicaLink, Closeable, AsyncDisposable {
       await this.#commands.call('HDEL', key, name);
       return;
     }
-    await this.#commands.call('HSET', key, name, text);
-    await this.#commands.call('PEXPIRE', key, Math.ceil(lifeMs));
+    await this.#commands.call('EVAL', NOTE, 1, key, name, text, Math.ceil(lifeMs));
   }
 
   async notes(session: string): Promise<Readonly<Record<string, string>>> {

@@ -163,6 +163,14 @@ test('what waits for the store is bounded, whatever clients answer; what the gat
   expect(published().slice(5)).toHaveLength(Math.floor(room / 518));
 });
 
+test('a note and when it expires go out in one step: no cut comes between', () => {
+  const { redis, connections } = silent();
+  const link = closeAfter(new RedisReplicas({ redis, clock: new FakeClock() }));
+  void link.note('session', 'level', 'debug', 1_234);
+  const sent = (connections[0]?.sent ?? []).filter((command) => command.includes('debug'));
+  expect(sent).toEqual([expect.arrayContaining(['level', 1_234])]);
+});
+
 test('a subscription that was cut without a word is found, and made anew', async () => {
   const { redis, connections } = silent();
   const clock = new FakeClock();
