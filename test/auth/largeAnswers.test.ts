@@ -35,3 +35,12 @@ test('an error page may be of any kind: it says that there are no metadata', asy
   };
   expect(await begun({ before })).toMatchObject({ message: expect.stringContaining('publishes no metadata') });
 });
+
+test('commas of a text are no values; those of a list are', async () => {
+  const told = (more: object): Promise<unknown> =>
+    begun({ metadata: { op_policy_uri: 'https://a.example/', ...more } });
+  // It begins.
+  await expect(told({ text: `${',"\\'.repeat(5_000)},` })).rejects.toThrow('resolved to {}');
+  const many = { message: expect.stringContaining('more than 4000 values') };
+  expect(await told({ text: '\\"', list: Array(5_000).fill(1) })).toMatchObject(many);
+});

@@ -45,10 +45,7 @@ export function asText({ config, servers }: Findings): string {
   const notes = [
     ...config.problems.map(({ message }) => `  failed  ${message}`),
     ...config.warnings.map((each) => `  note    ${each}`),
-    ...few(
-      collisionsOf(config, servers),
-      ({ tool, servers: of, names }) => `${of.join(', ')} all have a tool ${tool}: clients see ${names.join(', ')}`,
-    ).map((each) => `  note    ${each}`),
+    ...few(together(collisionsOf(config, servers)), sharedNames).map((each) => `  note    ${each}`),
   ];
   const { all, search } = tokensOf(servers);
   if (all > 0)
@@ -84,6 +81,31 @@ function collisionsOf({ curation }: LoadedConfig, servers: readonly ServerReport
   return [...whose]
     .filter(([, of]) => of.length > 1)
     .map(([tool, of]) => ({ tool, servers: of, names: of.flatMap((server) => curator.toolName(server, tool) ?? []) }));
+}
+
+/** Those of the same servers, in one. */
+const together = (collisions: readonly Collision[]): Iterable<Collision[]> => {
+  const alike = new Map<string, Collision[]>();
+  for (const each of collisions) {
+    const key = JSON.stringify(each.servers);
+    const known = alike.get(key);
+    if (known === undefined) alike.set(key, [each]);
+    else known.push(each);
+  }
+  return alike.values();
+};
+
+/** Names that a line spells out. */
+const MAX_NAMES = 3;
+
+function sharedNames(collisions: readonly Collision[]): string {
+  const shown = collisions.slice(0, MAX_NAMES);
+  const left = collisions.length - shown.length;
+  const [tools, names] = [shown.map(({ tool }) => tool), shown.flatMap((each) => each.names)];
+  if (left > 0) tools.push(`and ${left} more`);
+  if (left > 0) names.push('and so on');
+  const what = collisions.length === 1 ? 'a tool' : `${collisions.length} tools of the same names:`;
+  return `${collisions[0]?.servers.join(', ')} all have ${what} ${tools.join(', ')}: clients see ${names.join(', ')}`;
 }
 
 /** What the tools of all cost, and what stands for them. */
