@@ -220,9 +220,15 @@ test('clients that do not initialise, or do not come back, are forgotten', async
   await clock.advance(5_000);
   expect(own.stats.sessions).toBe(0);
   await silent.end();
-  // Of many that only open a stream, the oldest of the address that has most makes room.
+  // Of many that open a stream at once those beyond the bound are refused, and none that is there loses its place.
   const first = await SseStream.open(path);
-  for (let i = 0; i < 100; i++) await SseStream.open(path);
+  for (let i = 0; i < 99; i++) await SseStream.open(path);
+  const refused = await fetch(path, { headers: { accept: 'text/event-stream' } });
+  expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+  expect(await first.post({ method: 'notifications/x' })).toBe(202);
+  // Of those that say nothing, the oldest of the address that has most makes room.
+  await clock.advance(2_000);
+  await SseStream.open(path);
   await first.end();
 });
 

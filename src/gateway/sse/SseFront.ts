@@ -53,6 +53,12 @@ export interface SseFrontOptions {
 const TOO_MUCH = 'too much is being worked on at once: try again';
 /** Clients that have not initialised yet. */
 const MAX_NEW = 100;
+/** For so long one keeps its place before it says anything, in ms. */
+const FIRST_WORD_MS = 2_000;
+const FULL = Object.freeze({
+  code: RPC_CODES.internalError,
+  message: `${MAX_NEW} clients are about to begin: try again`,
+});
 /** So long a new client may take to initialise, and one whose connection broke off to come back, in ms. */
 const ABSENT_MS = 30_000;
 
@@ -111,6 +117,7 @@ export class SseFront {
       (each) => each.endpoint === endpoint && each.stream.id === place?.stream && each.session !== undefined,
     );
     const client = known ?? this.#enter(endpoint, request);
+    if (client === undefined) return sendFailure(response, 503, FULL, { 'retry-after': '1' });
     const seq = known === undefined ? undefined : place?.seq;
     const back = client.stream.connect(response, addressFor(request, client.id), seq);
     if (back === undefined) client.session?.hear(client.stream);
@@ -124,25 +131,33 @@ export class SseFront {
     client.session?.hear(client.stream);
   }
 
-  #enter(endpoint: Endpoint, { socket }: IncomingMessage): SseClient {
+  /** Undefined where there is no room. */
+  #enter(endpoint: Endpoint, { socket }: IncomingMessage): SseClient | undefined {
     const address = socket?.remoteAddress;
     const { settings, held, clock } = this.#options;
     const bounds = { ...settings, held };
     const origin = originOf(endpoint, address);
-    const client = new SseClient({ endpoint, origin, address, bounds, nowMs: clock.now() });
     const fresh = [...this.#clients.values()].filter((each) => each.session === undefined);
-    if (fresh.length >= MAX_NEW) this.#makeRoom(fresh);
+    if (fresh.length >= MAX_NEW && !this.#makeRoom(fresh, origin)) return undefined;
+    const client = new SseClient({ endpoint, origin, address, bounds, nowMs: clock.now() });
     this.#clients.set(client.id, client);
     return client;
   }
 
-  /** The oldest of the principal, or address, that has most makes room, so that no client locks others out. */
-  #makeRoom(fresh: readonly SseClient[]): void {
+  /**
+   * The oldest of the principal, or address, that has most makes room, so that no client locks others out. For one more of its own none does that
+   * is about to say its first word.
+   */
+  #makeRoom(fresh: readonly SseClient[], newcomer: string): boolean {
     const counts = new Map<string, number>();
     for (const { origin } of fresh) counts.set(origin, (counts.get(origin) ?? 0) + 1);
-    const [rich] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
-    const oldest = fresh.find(({ origin }) => origin === rich);
+    const [rich, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a));
+    const ofRich = fresh.filter(({ origin }) => origin === rich);
+    const isLate = ({ stream, sinceMs }: SseClient): boolean =>
+      !stream.busy && this.#options.clock.now() - sinceMs >= FIRST_WORD_MS;
+    const oldest = (counts.get(newcomer) ?? 0) < most ? ofRich[0] : ofRich.find(isLate);
     if (oldest !== undefined) this.#forget(oldest);
+    return oldest !== undefined;
   }
 
   #forget(client: SseClient): void {
