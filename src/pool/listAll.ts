@@ -1,3 +1,4 @@
+import { parsedInTurns } from '../connection/channel/large/parsedInTurns.js';
 import type { Params } from '../connection/protocol/messages.js';
 import { weighItems } from '../connection/weighItems.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
@@ -27,7 +28,7 @@ const MAX_COST = 60_000_000;
 
 export interface ListSource {
   readonly server: string;
-  /** Sends one request; `deadlineMs` is what is left of the whole list's time. */
+  /** Sends one request, for its result as bytes or parsed; `deadlineMs` is what is left of the whole list's time. */
   readonly request: (method: string, params: Params, deadlineMs: number) => Promise<unknown>;
   readonly nowMs: () => number;
   readonly logger?: Logger;
@@ -65,7 +66,8 @@ export async function listAll<K extends ListKind>(
     if (leftMs <= 0) throw fail(`took longer than ${maxTotalTimeoutMs} ms`);
     let told: Params | null;
     try {
-      told = (await request(method, cursor === undefined ? {} : { cursor }, leftMs)) as Params | null;
+      const page = await request(method, cursor === undefined ? {} : { cursor }, leftMs);
+      told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
       // It said `""` for the end, and knows no such cursor.
       if (cursor === '' && error instanceof RpcError) return list('an empty cursor is refused');

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { exactText } from '../../src/connection/channel/codec/exactText.js';
 import { NotSentError, OutcomeUnknownError, QueueFullError, RpcError } from '../../src/core/errors.js';
 import { HeldQuestions } from '../../src/gateway/bridge/HeldQuestions.js';
 import { legacyOverModern } from '../../src/gateway/bridge/LegacyOverModern.js';
@@ -25,6 +26,36 @@ test('a call whose server has asked for input has begun, whatever becomes of a l
   await expect(begun(refused, full)).rejects.toThrow(OutcomeUnknownError);
   const answer = new RpcError('s', -32602, 'no');
   await expect(begun(answer)).rejects.toBe(answer);
+});
+
+test('what a server says beside what it needs is not parsed, and its questions reach the client as they came', async () => {
+  const parse = vi.spyOn(JSON, 'parse');
+  const beside = `"x":[${'{},'.repeat(300_000)}0]`;
+  const question = '{"method":"elicitation/create","params":{"n":1.0,"message":"é"}}';
+  const asks = `{"resultType":"input_\\u0072equired",${beside},"inputRequests":{"a":${question}},"requestState":"s","_meta":{}}`;
+  const states: unknown[] = [];
+  const asked: unknown[] = [];
+  const session = { clientInfo: undefined, capabilities: {} } as unknown as Downstream;
+  const onRequest: CallOptions['onRequest'] = async ({ params }) => asked.push(exactText(params));
+  const result = await legacyOverModern(
+    { server: 's', session, params: { name: 'a' }, call: { onRequest } as CallOptions },
+    async (params) => Buffer.from(states.push(params?.['requestState']) === 3 ? '{"content":[]}' : asks),
+  );
+  expect(String(result)).toBe('{"content":[]}');
+  expect([states, asked]).toEqual([[undefined, 's', 's'], Array(2).fill('{"n":1.0,"message":"é"}')]);
+  for (const [text] of parse.mock.calls) expect(String(text).length).toBeLessThan(1_000);
+  parse.mockRestore();
+});
+
+test.each([
+  ['too many values', `[${'{},'.repeat(100_000)}0]`],
+  ['too many levels', `${'['.repeat(600)}${']'.repeat(600)}`],
+])('a question of %s fails its call', async (_, value) => {
+  const asks = `{"resultType":"input_required","inputRequests":{"a":{"method":"m","params":{"x":${value}}}}}`;
+  const session = { clientInfo: undefined, capabilities: {} } as unknown as Downstream;
+  const call = { onRequest: async () => ({}) } as unknown as CallOptions;
+  const failed = legacyOverModern({ server: 's', session, params: {}, call }, async () => Buffer.from(asks));
+  await expect(failed).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
 });
 
 const LARGE = 'x'.repeat(100_000);

@@ -2,12 +2,12 @@ import { messageOf } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
-import { type Arrival, arrivalOfBatch } from './Arrival.js';
+import { type Arrival, arrivalOfBatch, dataTextOf } from './Arrival.js';
 import { Call, type CallOwner, CallTable } from './Call.js';
 import { CallTimes } from './CallTimes.js';
 import type { ChannelCounters, ChannelOptions, ChannelTransport } from './ChannelOptions.js';
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
-import { detached, type RawReply, replyError, scanFailure, scanReply } from './codec/envelope.js';
+import { detached, type RawReply, replyError, scanReply } from './codec/envelope.js';
 import { changed, keepParams } from './codec/exactText.js';
 import { objectOf } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parsableText } from './codec/parsingCost.js';
@@ -150,7 +150,7 @@ export class Channel {
     // A large one that comes late is not worth its parsing.
     if (reply && this.#pending.sent(reply.id) === undefined && this.unread.late(reply.id)) return true;
     if (!reply && this.unread.refuses(data, reply)) return false;
-    if (this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
+    if (reply !== null && this.wantsRaw && this.receiveBytes(bytesOf(data), reply)) return true;
     let text: string;
     let message: unknown;
     try {
@@ -178,25 +178,14 @@ export class Channel {
     }
   }
 
-  /** One message as it came: taken, and true, when it is the reply to a `raw` call, whose result stays bytes. */
+  /** One message as it came: taken, and true, when it is the reply with a result to a `raw` call, which stays bytes. */
   receiveBytes(bytes: Buffer, scanned?: RawReply | null): boolean {
     const reply = scanned === undefined ? scanReply(bytes) : scanned;
-    if (reply === undefined || reply === null) return this.#failedBytes(bytes);
+    if (reply === undefined || reply === null) return false;
     const call = this.#pending.sent(reply.id);
     if (call?.options.raw !== true) return false;
     this.answered(call, bytes);
     call.resolve(detached(bytes, reply.start, reply.end));
-    return true;
-  }
-
-  /** The same for one that failed: the data of its error stays text. */
-  #failedBytes(bytes: Buffer): boolean {
-    const failure = scanFailure(bytes);
-    const call = failure === undefined ? undefined : this.#pending.sent(failure.id);
-    if (failure === undefined || call?.options.raw !== true) return false;
-    this.unread.halves.doubts(call);
-    this.answered(call, bytes);
-    call.reject(replyError(this.#options.server, failure.error, failure.dataText));
     return true;
   }
 
@@ -256,8 +245,9 @@ export class Channel {
     if (call === undefined) return this.unread.late(id);
     if (failed) this.unread.halves.doubts(call);
     this.answered(call, arrival.text);
-    if (failed) call.reject(replyError(this.#options.server, error));
-    else if (call.options.raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
+    const { raw } = call.options;
+    if (failed) call.reject(replyError(this.#options.server, error, raw === true ? dataTextOf(arrival) : undefined));
+    else if (raw === true) call.resolve(Buffer.from(JSON.stringify(result)));
     else call.resolve(result);
     return true;
   }

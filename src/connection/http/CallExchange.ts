@@ -3,7 +3,7 @@ import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolEr
 import { utf8Text } from '../../core/text/utf8Text.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
-import { costsMore, MAX_ANSWER_COST } from '../channel/codec/parsingCost.js';
+import { costsMore, maxCostOf } from '../channel/codec/parsingCost.js';
 import { LongMessage } from '../channel/large/LongMessage.js';
 import type { BodyUse } from '../net/body/BodyUse.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
@@ -153,7 +153,7 @@ export class CallExchange extends CallRequest {
     if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body, reply)) return;
     let message: unknown;
     try {
-      if (costsMore(body, MAX_ANSWER_COST)) throw new Error('too many values to be parsed at once');
+      if (costsMore(body, maxCostOf(this.call))) throw new Error('too many values to be parsed at once');
       message = JSON.parse(utf8Text(body));
     } catch (error) {
       this.fail(
@@ -190,9 +190,7 @@ export class CallExchange extends CallRequest {
       error !== undefined &&
       (this.status === 500 ? error.id === this.call.id : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
       (error.id === this.call.id || error.id === null);
-    // The data of an error stays as it was written for a call whose result would.
-    if (answers && this.call.options.raw === true && this.#transport.channel.receiveBytes(body)) return;
-    if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call);
+    if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call, body);
     else this.fail(this.refusal(body));
   }
 

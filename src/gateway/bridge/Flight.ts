@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { exactText } from '../../connection/channel/codec/exactText.js';
 import { methodNotFound } from '../../connection/channel/ServerRequests.js';
 import type { CallClient, RequestHandler, ServerRequest } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
@@ -160,7 +161,7 @@ export class Flight implements AbortEntry {
 function written(key: string, { method, params = {} }: ServerRequest): () => Buffer {
   let text: Buffer | undefined;
   return () => {
-    text ??= Buffer.from(`"${key}":${JSON.stringify({ method, params })}`);
+    text ??= Buffer.from(`"${key}":{"method":${JSON.stringify(method)},"params":${exactText(params)}}`);
     return text;
   };
 }

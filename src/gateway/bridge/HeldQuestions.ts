@@ -1,5 +1,5 @@
 import { Shares } from '../../concurrent/Shares.js';
-import { memoryWithText } from '../../connection/channel/codec/exactText.js';
+import { memoryWithText, textOf } from '../../connection/channel/codec/exactText.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
 import { type HeldBytes, QUESTIONS } from '../http/HeldBytes.js';
@@ -62,6 +62,8 @@ export class HeldQuestions {
 
 /** Whether it can be written as JSON, which is not so when it is nested too deep. */
 function isWritable(params: unknown): boolean {
+  // Its text has been looked through.
+  if (textOf(params) !== undefined) return true;
   try {
     JSON.stringify(params);
     return true;

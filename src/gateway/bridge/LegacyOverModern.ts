@@ -1,13 +1,24 @@
+import { isDeep } from '../../connection/channel/codec/depth.js';
+import { keepText } from '../../connection/channel/codec/exactText.js';
+import { membersOf, memberText } from '../../connection/channel/codec/members.js';
+import { costsMore, MAX_TOLD_COST } from '../../connection/channel/codec/parsingCost.js';
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { neverRan, OutcomeUnknownError, ProtocolError, RpcError, show } from '../../core/errors.js';
+import {
+  MessageTooLargeError,
+  neverRan,
+  OutcomeUnknownError,
+  ProtocolError,
+  RpcError,
+  show,
+} from '../../core/errors.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import { acrossEras } from '../endpoint/crossing.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
-import { parseAnswer } from '../rpc/parseAnswer.js';
 import { changed } from './paramsFor.js';
 import { legacyResult } from './resultText.js';
 
@@ -30,6 +41,8 @@ interface Input {
 
 /** Rounds of one call, after which its server is taken for one that never has enough. */
 const MAX_ROUNDS = 32;
+/** Of what it wants back with the answers, which is written again in the next round. */
+const MAX_STATE_CHARS = 1_024 * 1_024;
 /** Questions of one round. */
 const MAX_QUESTIONS = 100;
 
@@ -85,10 +98,12 @@ async function sent(
   const given = changing instanceof Promise ? await changing : changing;
   const result = await send(given.params, { ...call, ...given, client });
   const whole = result instanceof Uint8Array ? result : Buffer.from(JSON.stringify(result));
-  const { bytes, resultType } = await legacyResult(whole);
-  if (resultType !== 'input_required') return bytes;
-  const { inputRequests, requestState } = parseAnswer(whole) as Params;
-  return { requests: requestsIn(server, inputRequests), requestState };
+  const { bytes, isNeed, inputRequests, requestState } = await legacyResult(whole);
+  if (!isNeed) return bytes;
+  return inTurnOrNow(() => ({
+    requests: requestsIn(server, inputRequests),
+    requestState: toldIn(server, requestState, MAX_STATE_CHARS),
+  }));
 }
 
 /** Asks the client everything at once, as it may be asked; when one question fails, the others are given up too. */
@@ -125,16 +140,29 @@ async function ask(
 const eachOf = <T>(requests: ServerRequest[], begin: (request: ServerRequest) => T): T[] =>
   requests.splice(0).map(begin);
 
-/** The server's questions, of which none is asked when one is no question. */
-function requestsIn(server: string, given: unknown): ServerRequest[] {
-  if (given === undefined) return [];
+/** What a server says it needs. What stands beside it in its answer is not looked at. */
+function toldIn(server: string, text: string | undefined, maxChars = Number.POSITIVE_INFINITY): unknown {
+  if (text === undefined) return undefined;
+  if (text.length > maxChars) throw new MessageTooLargeError(server, 'incoming', text.length, maxChars);
+  if (costsMore(text, MAX_TOLD_COST) || isDeep(text))
+    throw new ProtocolError(server, 'what it needs has too many values to be read, or levels');
+  return JSON.parse(text);
+}
+
+/** The server's questions, of which none is asked when one is no question. Their params stay as they came. */
+function requestsIn(server: string, text: string | undefined): ServerRequest[] {
+  const given = toldIn(server, text);
+  if (text === undefined || given === undefined) return [];
   if (!isObject(given)) throw new ProtocolError(server, 'its inputRequests are no object');
   const entries = Object.entries(given);
   if (entries.length > MAX_QUESTIONS) {
     throw new ProtocolError(server, `it asks ${entries.length} questions at once, ${MAX_QUESTIONS} may be`);
   }
+  const members = membersOf(text) ?? [];
   return entries.map(([id, request]) => {
     const { method, params } = isObject(request) ? request : {};
+    const own = memberText(text, members, id);
+    if (own !== undefined) keepText(params, own, 'params');
     if (typeof method !== 'string') throw new ProtocolError(server, `its inputRequests.${show(id)} has no method`);
     return { id, method, ...(isObject(params) ? { params } : {}) };
   });

@@ -16,22 +16,42 @@ export function modernResult(method: string, result: unknown): unknown {
   return rewritten(result, new MemberRewriter(MODERN_ONLY, JSON.stringify(added).slice(1, -1)));
 }
 
-/** A modern result as a legacy client reads it: without what only the modern era has. */
-export async function legacyResult(
-  result: Uint8Array,
-): Promise<{ readonly bytes: Uint8Array; readonly resultType: unknown }> {
-  let resultType: unknown;
+/** A modern result, and of what its server needs first the JSON. */
+export interface LegacyResult {
+  readonly bytes: Uint8Array;
+  readonly isNeed: boolean;
+  readonly inputRequests: string | undefined;
+  readonly requestState: string | undefined;
+}
+
+/** A modern result as a legacy client reads it: without what only the modern era has. Nothing of it is parsed, however much there is. */
+export async function legacyResult(result: Uint8Array): Promise<LegacyResult> {
+  const told = new Map<string, string>();
+  const keep = (name: string) => (value: string) => {
+    told.set(name, value);
+    return value;
+  };
   const edits: Record<string, MemberEdit> = {
     ...MODERN_ONLY,
     resultType: (value) => {
-      resultType = value.startsWith('"') ? JSON.parse(value) : value;
+      // However its letters are written.
+      if (value.length <= MAX_TYPE_CHARS && value.startsWith('"')) told.set('resultType', JSON.parse(value) as string);
       return undefined;
     },
+    inputRequests: keep('inputRequests'),
+    requestState: keep('requestState'),
     _meta: withoutServerInfo,
   };
   const bytes = await rewritten(result, new MemberRewriter(edits));
-  return { bytes, resultType };
+  return {
+    bytes,
+    isNeed: told.get('resultType') === 'input_required',
+    inputRequests: told.get('inputRequests'),
+    requestState: told.get('requestState'),
+  };
 }
+
+const MAX_TYPE_CHARS = 1_024;
 
 function withoutServerInfo(meta: string): string | undefined {
   const rewriter = new MemberRewriter({ [META_SERVER_INFO]: null });

@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { parsedInTurns } from '../../connection/channel/large/parsedInTurns.js';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { madeTask } from '../../connection/protocol/madeTask.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
@@ -9,7 +10,6 @@ import type { CallOptions } from '../endpoint/Endpoint.js';
 import { SessionTables } from '../endpoint/SessionTables.js';
 import type { GatewayPool } from '../GatewayOptions.js';
 import { Refusal } from '../rpc/failure.js';
-import { parseAnswer } from '../rpc/parseAnswer.js';
 import { sessionKeysOf } from '../tickets/sessionKeys.js';
 
 /** Tasks that are remembered of all programs together: the one that has most loses its oldest, of the session that has most first. */
@@ -132,7 +132,7 @@ export class OwnTasks {
 
   /** A result of `tasks/list` without what is another session's. */
   async filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {
-    const list = parsed(result) as { readonly tasks?: unknown };
+    const list = (await parsedInTurns(server, result)) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
     const own = await ownOf(list.tasks, (task) =>
       this.has(server, owner, objectOf(task)['taskId']) ? task : undefined,
@@ -156,9 +156,6 @@ export async function ownOf(tasks: readonly unknown[], shown: (task: unknown) =>
   });
   return own;
 }
-
-/** A result is an object, as bytes or parsed. */
-const parsed = (result: unknown): object => (result instanceof Uint8Array ? parseAnswer(result) : result) as object;
 
 function keyOf(taskId: string): string {
   if (taskId.length <= SHORT_ID_LENGTH) return `=${taskId}`;

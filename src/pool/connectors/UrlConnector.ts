@@ -82,7 +82,7 @@ export class UrlConnector implements Connector {
       onNewSession: onRenewed,
       refreshTool: async (name) => {
         const send = (method: string, params: Readonly<Record<string, unknown>>): Promise<unknown> =>
-          connection.request(method, params, {});
+          connection.request(method, params, { raw: true });
         const source = {
           server: request.config.name,
           request: send,

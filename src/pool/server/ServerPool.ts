@@ -224,7 +224,7 @@ export abstract class ServerPool implements McpPool {
   ): Promise<CompleteList<ListItems[K]>> {
     const { caller, signal, ...bounds } = checkOptions('listAll', options);
     const { clock, logger } = this.#context.pool;
-    const call = { ...(caller && { caller }), ...(signal && { signal }) };
+    const call = { raw: true, ...(caller && { caller }), ...(signal && { signal }) };
     const request = (method: string, params: Params, deadlineMs: number): Promise<unknown> =>
       this.request(name, method, params, deadlineMs === Number.POSITIVE_INFINITY ? call : { ...call, deadlineMs });
     return listAll({ server: name, request, nowMs: () => clock.now(), logger }, kind, bounds);

@@ -310,7 +310,7 @@ test('what a server asks is bounded in bytes while it is being handled, and ther
   const connection = await open(hostile(), LARGE);
   const answers: (() => void)[] = [];
   connection.setRequestHandler(() => new Promise((resolve) => answers.push(() => resolve({ roots: [] }))));
-  // In memory a number takes 64 bytes: three of these are over 32 MiB, and so is the last alone.
+  // In memory a number takes 64 bytes: three of these are over 32 MiB.
   const ask = (id: string, count: number): string =>
     `send({ id: '${id}', method: 'roots/list', params: { x: Array(${count}).fill(0) } });`;
   const js = `globalThis.onAnswer = (m) => { (globalThis.answers ??= {})[m.id] = m.error?.code ?? 'ok' };
@@ -321,7 +321,7 @@ test('what a server asks is bounded in bytes while it is being handled, and ther
   expect(await told()).toEqual({ c: -32_603 });
   for (const answer of answers.splice(0)) answer();
   await vi.waitFor(async () => expect(await told()).toEqual({ a: 'ok', b: 'ok', c: -32_603 }));
-  await call(connection, 'x', { js: `${ask('d', 600_000)} reply({})` });
+  await call(connection, 'x', { js: `${ask('d', 400_000)} reply({})` });
   await vi.waitFor(() => expect(answers).toHaveLength(1));
   answers[0]?.();
 });
@@ -372,7 +372,7 @@ test.each([
   async (maxMessageBytes, lines) => {
     const connection = await open(hostile(), { maxMessageBytes });
     const writes = (text: string): string =>
-      `out(${JSON.stringify(text)}.replace('ID', id).replace('LONG', 'x'.repeat(2e6)))`;
+      `out(${JSON.stringify(text)}.replace('ID', id).replace('LONG', 'x'.repeat(1.5e6)))`;
     for (const inPieces of [false, true]) {
       const options = inPieces ? { raw: true, onLarge: () => ({ write: () => true }) } : {};
       for (const [first, second] of lines) {

@@ -11,6 +11,7 @@ import type { Exchange } from '../../support/rawServer.js';
 /** Large answers of which the gateway itself has to know something. */
 
 const TEXT = 'x'.repeat(3_000_000);
+const STATE = 'x'.repeat(1_000_000);
 const TASKS = { list: {}, cancel: {}, requests: { tools: { call: {} } } };
 type Answers = Readonly<Record<string, (params: Readonly<Record<string, unknown>>) => object>>;
 
@@ -64,15 +65,15 @@ test('what a modern server asks a legacy client is read up to a bound, and refus
   const own = await client('/servers/raw/mcp', 'modern', {
     'tools/call': ({ name, requestState }) => {
       if (requestState === undefined)
-        return { resultType: 'input_required', requestState: TEXT.repeat(name === 'fits' ? 1 : 3), inputRequests: {} };
+        return { resultType: 'input_required', requestState: name === 'fits' ? STATE : TEXT, inputRequests: {} };
       states.push(requestState);
       return { resultType: 'complete', content: [], ttlMs: 5, _meta: { 'io.modelcontextprotocol/serverInfo': {} } };
     },
   });
   expect((await own.call('tools/call', { name: 'fits', arguments: {} })).result).toEqual({ content: [] });
-  expect(states).toEqual([TEXT]);
+  expect(states).toEqual([STATE]);
   const { error } = await own.call('tools/call', { name: 'too large', arguments: {} });
   expect(error).toMatchObject({ data: { code: 'ERR_MESSAGE_TOO_LARGE', retryable: false } });
-  expect(error?.message).toContain('8388608 (fixed)');
-  expect(states).toEqual([TEXT]);
+  expect(error?.message).toContain('1048576');
+  expect(states).toEqual([STATE]);
 });

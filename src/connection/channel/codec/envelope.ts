@@ -1,9 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { ProtocolError, RpcError, show } from '../../../core/errors.js';
-import { utf8Text } from '../../../core/text/utf8Text.js';
-import { membersOf, memberText } from './members.js';
 import { ownId } from './ownId.js';
-import { costsMore, MAX_UNASKED_COST } from './parsingCost.js';
 import { skipJson, skipSpace, skipString } from './skipJson.js';
 
 /** JSON-RPC envelopes: read with a few comparisons, on bytes where the result must stay unparsed. */
@@ -67,32 +64,6 @@ export function scanReply(line: Buffer): RawReply | undefined {
 /** An id's text, which may be our number as a string. */
 export function idOf(text: string): number | undefined {
   return ownId(/^"[1-9]\d*"$/.test(text) ? text.slice(1, -1) : Number(text));
-}
-
-/** An error reply as it stands in its line. */
-export interface RawFailure {
-  readonly id: unknown;
-  readonly error: unknown;
-  /** The JSON of the error's data. */
-  readonly dataText: string | undefined;
-}
-
-/** Finds id and error of a reply that failed; undefined when the line is anything else. */
-export function scanFailure(line: Buffer): RawFailure | undefined {
-  if (!line.includes('"error"', 0, 'latin1') || costsMore(line, MAX_UNASKED_COST)) return undefined;
-  const text = utf8Text(line);
-  let message: unknown;
-  try {
-    message = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  const members = membersOf(text);
-  const { id, method, error } = (message ?? {}) as Record<string, unknown>;
-  if (members === undefined || method !== undefined || typeof error !== 'object' || error === null) return undefined;
-  const errorText = memberText(text, members, 'error') ?? '';
-  const inside = membersOf(errorText);
-  return { id, error, dataText: inside === undefined ? undefined : memberText(errorText, inside, 'data') };
 }
 
 /** An error reply as the caller gets it: the server's own, if it is one. */

@@ -1,5 +1,5 @@
 import { utf8Text } from '../../../core/text/utf8Text.js';
-import { membersOf, memberText, repeatsName, skipString, withMembers } from './members.js';
+import { objectIn, repeatsName, skipString, withMembers, withTheseMembers } from './members.js';
 import { memoryOf } from './memoryOf.js';
 
 type Part = 'params' | 'result' | 'error';
@@ -42,13 +42,18 @@ export function lookedAt<T>(value: T): T {
   return value;
 }
 
-/** The text of a value that was kept; undefined where it is to be written anew, as where a name comes twice. */
+/** The text of a value that was kept; undefined where it is to be written anew, as where a name comes twice. What was found by a longer walk is kept in its place. */
 export function textOf(value: unknown): string | undefined {
   const origin = typeof value === 'object' && value !== null ? origins.get(value) : undefined;
   if (origin?.part === undefined) return origin?.text;
-  const members = membersOf(origin.text);
-  const text = members === undefined ? undefined : memberText(origin.text, members, origin.part);
-  return text === undefined || membersOf(text) === undefined ? undefined : text;
+  const { text } = origin;
+  const found = objectIn(text, origin.part);
+  const own = found && text.slice(found.start, found.end);
+  if (text.length > MAX_BESIDE_CHARS) {
+    if (own === undefined) origins.delete(value as object);
+    else keepText(value, cutOut(own, text));
+  }
+  return own;
 }
 
 /**
@@ -65,10 +70,7 @@ function charsOf(value: unknown): number {
   if (origin === undefined) return 0;
   const { text, part } = origin;
   if (part === undefined || text.length <= MAX_BESIDE_CHARS) return text.length;
-  const own = textOf(value);
-  if (own === undefined) origins.delete(value as object);
-  else keepText(value, cutOut(own, text));
-  return own?.length ?? 0;
+  return textOf(value)?.length ?? 0;
 }
 
 /** A part of a text, which keeps not much more in memory than itself: a string that was cut out of another has all of that one. */
@@ -82,9 +84,8 @@ export function textWith(value: object, values: Readonly<Record<string, string>>
   if (origin === undefined) return undefined;
   const { text, part } = origin;
   if (part === undefined) return withMembers(text, values);
-  const members = membersOf(text);
-  const member = members?.find(({ key }) => key === part);
-  return member === undefined ? undefined : withMembers(text, values, member.valueStart);
+  const own = objectIn(text, part);
+  return own && withTheseMembers(text, own.members, values);
 }
 
 /** The same with other values, which its kept text has not. One that was kept is changed itself: but for its reader no one has it. */

@@ -29,13 +29,29 @@ const FEW = 16;
  * The members of the object that begins at `at` in a text that is known to be JSON; undefined when no object begins there, or
  * when it has more than 10,000, or a key comes twice: readers differ in which of the two they take, so that such a text must not be passed on as it is.
  */
-export function membersOf(text: string, at = 0): Member[] | undefined {
-  let from = skipSpace(text, at);
-  if (text[from] !== '{') return undefined;
+export const membersOf = (text: string, at = 0): Member[] | undefined => objectAt(text, at)?.members;
+
+/** The members of an object, and where it ends. */
+interface ObjectText {
+  readonly start: number;
+  readonly members: Member[];
+  /** Behind its closing brace. */
+  readonly end: number;
+  /** The object under the name that was asked for. */
+  readonly inside: ObjectText | undefined;
+}
+
+/** The object that stands under that name in the object of a text, found in one walk through both; undefined where `membersOf` is of either. */
+export const objectIn = (text: string, name: string): ObjectText | undefined => objectAt(text, 0, name)?.inside;
+
+function objectAt(text: string, at: number, name?: string): ObjectText | undefined {
+  const begin = skipSpace(text, at);
+  if (text[begin] !== '{') return undefined;
   const members: Member[] = [];
+  let inside: ObjectText | undefined;
   // Few are looked through faster than a set of them is made.
   let keys: Set<string> | undefined;
-  from = skipSpace(text, from + 1);
+  let from = skipSpace(text, begin + 1);
   while (text[from] !== '}') {
     const start = from;
     const keyEnd = skipString(text, start);
@@ -45,13 +61,15 @@ export function membersOf(text: string, at = 0): Member[] | undefined {
     if (twice || members.length >= MAX_MEMBERS) return undefined;
     // Behind the key stands a colon.
     const valueStart = skipSpace(text, skipSpace(text, keyEnd) + 1);
-    const end = skipValue(text, valueStart);
+    if (key === name) inside = objectAt(text, valueStart);
+    if (key === name && inside === undefined) return undefined;
+    const end = key === name && inside !== undefined ? inside.end : skipValue(text, valueStart);
     members.push({ key, start, valueStart, end });
     from = skipSpace(text, end);
     if (text[from] === ',') from = skipSpace(text, from + 1);
     else if (text[from] !== '}') return undefined;
   }
-  return members;
+  return { start: begin, members, end: from + 1, inside };
 }
 
 /**

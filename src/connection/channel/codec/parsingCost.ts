@@ -36,7 +36,9 @@ const SHORT_STRING = 10;
 
 /** The most that one message may cost which its receiver did not ask for: about 40 ms in which nothing else runs. */
 export const MAX_UNASKED_COST = 20_000_000;
-/** The same for the answer to a call. */
+/** The same for what a server says or asks of its own accord, and for its errors: about 20 ms, and as much again for what is made of it for a client. */
+export const MAX_TOLD_COST = 10_000_000;
+/** The same for the answer to a call, where that is no error of one whose result stays bytes. */
 export const MAX_ANSWER_COST = 80_000_000;
 
 /** Whether parsing a text would cost more than `max` units; a short one never does. */
@@ -103,11 +105,19 @@ export function checkReadable(server: string, { length }: { readonly length: num
   if (length > MAX_READ_BYTES) throw new MessageTooLargeError(server, 'incoming', length, MAX_READ_BYTES);
 }
 
+interface Answered {
+  readonly options: { readonly raw?: boolean };
+}
+
+/** What an answer to that call may cost to be parsed: of one whose result stays bytes only errors are. */
+export const maxCostOf = (call: Answered | undefined): number =>
+  call === undefined || call.options.raw === true ? MAX_TOLD_COST : MAX_ANSWER_COST;
+
 /** The text of a message; `calls` tell of the bytes of one that is not short which of them waits for it. @throws Error when it costs too much to be parsed. */
-export function parsableText(data: Buffer | string, calls: { answers(bytes: Buffer): object | undefined }): string {
+export function parsableText(data: Buffer | string, calls: { answers(bytes: Buffer): Answered | undefined }): string {
   if (data.length >= FREE_BYTES) {
     const bytes = bytesOf(data);
-    if (costsMore(bytes, calls.answers(bytes) === undefined ? MAX_UNASKED_COST : MAX_ANSWER_COST)) {
+    if (costsMore(bytes, maxCostOf(calls.answers(bytes)))) {
       throw new Error('has too many values to be parsed at once');
     }
   }

@@ -1,3 +1,4 @@
+import { parsedInTurns } from '../../../connection/channel/large/parsedInTurns.js';
 import { objectOf } from '../../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
@@ -11,7 +12,6 @@ import type { CallOptions, Downstream } from '../../endpoint/Endpoint.js';
 import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
 import { Refusal } from '../../rpc/failure.js';
-import { parseAnswer } from '../../rpc/parseAnswer.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { ownOf, taskNotFound } from '../../session/OwnTasks.js';
 import { TASK_TYPE } from '../memberTypes.js';
@@ -80,7 +80,7 @@ export class Tasks {
           });
         // Servers that are silent have the time of one together, and a tenth of it each beyond.
         const timeoutMs = Math.ceil(Math.max(endMs - clock.now(), waitMs / 10));
-        page = parseAnswer((await this.#within(timeoutMs, server, send, call)) as Uint8Array) as TaskPage;
+        page = (await parsedInTurns(server, await this.#within(timeoutMs, server, send, call))) as TaskPage;
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');

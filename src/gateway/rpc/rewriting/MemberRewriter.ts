@@ -1,4 +1,5 @@
 import { MAX_READ_BYTES } from '../../../connection/channel/codec/parsingCost.js';
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { tooLargeToRead } from '../parseAnswer.js';
 import { KeyNames, keyIn } from './KeyNames.js';
 import type { Rewriter } from './Rewriter.js';
@@ -146,7 +147,7 @@ export class MemberRewriter implements Rewriter {
     if (this.#place !== 'kept') return;
     const whole = this.#taken(piece, from, at);
     // Before its value stands a colon.
-    const value = whole.toString('utf8', this.#keyBytes).trim().slice(1).trimStart();
+    const value = utf8Text(whole.subarray(this.#keyBytes)).trim().slice(1).trimStart();
     const told = this.#edit?.(value);
     if (told !== value) this.changed = true;
     if (told === value) this.#member(whole);

@@ -1,10 +1,10 @@
+import { parsedInTurns } from '../../../connection/channel/large/parsedInTurns.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../../core/errors.js';
 import type { RequestOptions } from '../../../pool/McpPool.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
-import { parseAnswer } from '../../rpc/parseAnswer.js';
 import { asPrivate, asPrivateInPieces } from './asPrivate.js';
 import type { Access } from './ScopeRules.js';
 
@@ -32,7 +32,7 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
       const own = given === undefined ? options : { ...options, onLarge };
       const result: unknown = await pool.request(server, method, params, own);
       if (method === 'tools/call') return result as never;
-      return asPrivate(method === 'tools/list' ? shown(server, result, access) : result) as never;
+      return asPrivate(method === 'tools/list' ? await shown(server, result, access) : result) as never;
     },
     notify: async (server, ...rest) => {
       access.check(server);
@@ -61,8 +61,8 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
 }
 
 /** A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. */
-function shown(server: string, result: unknown, access: Access): unknown {
-  const page = result instanceof Uint8Array ? parseAnswer(result) : result;
+async function shown(server: string, result: unknown, access: Access): Promise<unknown> {
+  const page = await parsedInTurns(server, result);
   if (typeof page !== 'object' || page === null) return result;
   const { tools } = page as { readonly tools?: unknown };
   if (!Array.isArray(tools)) return result;

@@ -197,7 +197,7 @@ export class FaultyConnection implements Connection {
     if (text !== undefined && this.#channel.wantsRaw && this.#channel.receiveBytes(text)) return;
     const message = text === undefined ? undefined : parseMessage(text.toString('utf8'));
     if (message === undefined) this.#channel.unread.garbage(line);
-    else this.#channel.receive(message);
+    else this.#channel.receive(message, undefined, text);
   }
 
   /** What arrives at the server. */
