@@ -112,6 +112,8 @@ test('updates come under the URI that the client subscribed to, in both eras', a
   expect((await modern.has(2))[1]).toMatchObject(told);
   expect((await client.call('resources/unsubscribe', { uri: 'poolkit:two/file:///both' })).result).toEqual({});
   expect((await client.call('resources/unsubscribe', { uri: 'poolkit:two/file:///both' })).error).toBeDefined();
+  const { error } = await client.call('resources/unsubscribe', { uri: 'x'.repeat(8_193) });
+  expect(error?.message).toBe('uri is a string of 8192 characters or fewer');
 });
 
 test('a task is known by an id that says whose it is; a session sees its own, and cannot guess others', async () => {

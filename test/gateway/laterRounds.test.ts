@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { exactText } from '../../src/connection/channel/codec/exactText.js';
+import { exactText, keepText } from '../../src/connection/channel/codec/exactText.js';
 import { NotSentError, OutcomeUnknownError, QueueFullError, RpcError } from '../../src/core/errors.js';
 import { HeldQuestions } from '../../src/gateway/bridge/HeldQuestions.js';
 import { legacyOverModern } from '../../src/gateway/bridge/LegacyOverModern.js';
@@ -62,9 +62,10 @@ const LARGE = 'x'.repeat(100_000);
 const QUESTION = { method: 'elicitation/create' };
 
 /** A call whose server asks two questions at once, of a client whose answers are given by hand. */
-function asking(held: HeldBytes, requestState?: string) {
+function asking(held: HeldBytes, requestState?: string, paramsText?: string) {
   const asked: { readonly signal: AbortSignal; readonly answer: (result: unknown) => void }[] = [];
   const sent: ((result: unknown) => void)[] = [];
+  const texts: (string | undefined)[] = [];
   const onRequest: CallOptions['onRequest'] = (_request, { signal }) =>
     new Promise((answer, reject) => {
       asked.push({ signal, answer });
@@ -72,12 +73,15 @@ function asking(held: HeldBytes, requestState?: string) {
     });
   const session = { capabilities: {}, held: new HeldQuestions('a', held) } as unknown as Downstream;
   const result = legacyOverModern(
-    { server: 's', session, params: { name: 'a' }, call: { onRequest } as CallOptions },
-    () => new Promise((resolve) => sent.push(resolve)),
+    { server: 's', session, params: { name: 'a' }, call: { onRequest, paramsText } as CallOptions },
+    (_params, call) => {
+      texts.push(call.paramsText);
+      return new Promise((resolve) => sent.push(resolve));
+    },
   );
   result.catch(() => undefined);
   sent[0]?.({ resultType: 'input_required', inputRequests: { a: QUESTION, b: QUESTION }, requestState });
-  return { asked, sent, result };
+  return { asked, sent, texts, result };
 }
 
 test('what a server wants back, and the answers to some of its questions, count as held until it has them', async () => {
@@ -113,4 +117,26 @@ test('an answer for which there is no room fails its call, whose other questions
     message: expect.stringContaining('too much is held'),
   });
   expect([asked[1]?.signal.aborted, held.held]).toEqual([true, 150_000]);
+});
+
+test('answers go to a modern server as they came, and not at all where all of a round are too large for one turn', async () => {
+  const answerOf = (text: string): unknown => {
+    const answer: unknown = JSON.parse(text);
+    keepText(answer, text);
+    return answer;
+  };
+  const { asked, sent, texts, result } = asking(new HeldBytes(1e9), undefined, '{"name":"a"}');
+  await expect.poll(() => asked.length).toBe(2);
+  asked[1]?.answer(answerOf('{"n":12345678901234567890}'));
+  asked[0]?.answer({ action: 'decline' });
+  await expect.poll(() => sent.length).toBe(2);
+  expect(texts[1]).toContain('"a":{"action":"decline"}');
+  expect(texts[1]).toContain('"b":{"n":12345678901234567890}');
+  sent[1]?.({ resultType: 'complete', content: [] });
+  await result;
+  const large = asking(new HeldBytes(1e9));
+  await expect.poll(() => large.asked.length).toBe(2);
+  for (const { answer } of large.asked) answer(answerOf(`{"a":"${'x'.repeat(4.5 * 1_024 * 1_024)}"}`));
+  await expect(large.result).rejects.toThrow('have more than 8388608 characters');
+  expect(large.sent.length).toBe(1);
 });

@@ -1,3 +1,4 @@
+import { FREE_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RequestTimeoutError } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
@@ -14,7 +15,7 @@ import type { ListenFilter, Listening } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { LEVELS, levelOf } from '../rpc/levels.js';
-import { MAX_URI_LENGTH } from '../rpc/limits.js';
+import { checkUri, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { LogLevels } from '../session/LogLevels.js';
 import { addressOrigin } from '../session/origin.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
@@ -100,8 +101,7 @@ export class AggregateEndpoint implements BareEndpoint {
       case 'resources/subscribe':
         return this.#subscriptions.open(session, params, call);
       case 'resources/unsubscribe':
-        if (typeof params?.['uri'] !== 'string') throw new Refusal(RPC_CODES.invalidParams, 'uri is a string');
-        await this.#subscriptions.close(session, params['uri'], call);
+        await this.#subscriptions.close(session, checkUri(params?.['uri']), call);
         return {};
       case 'completion/complete': {
         const { server, ref } = await this.#completed(session, params?.['ref'] as Params | undefined);
@@ -121,9 +121,13 @@ export class AggregateEndpoint implements BareEndpoint {
   }
 
   async #callTool(session: Downstream, asked: GivenParams, call: CallOptions): Promise<unknown> {
-    const { params } = asked;
+    const { params, paramsText = '' } = asked;
     const { server, name } = await this.#named('tools/call', session, params?.['name']);
-    const fixed = this.#options.curator().fixedFor(server, name, () => params?.['arguments']);
+    const curator = this.#options.curator();
+    const fixed =
+      paramsText.length < FREE_BYTES
+        ? curator.fixedFor(server, name, params)
+        : await inTurnOrNow(() => curator.fixedFor(server, name, params));
     const given = fixed === undefined ? asked : await inTurnOrNow(() => withFixed(asked, fixed));
     return this.#passage.send({ server, session, method: 'tools/call' }, given, call, { name });
   }
@@ -131,8 +135,9 @@ export class AggregateEndpoint implements BareEndpoint {
   /** A call of one of the tools that stand for the others. */
   async #searched(session: Downstream, asked: GivenParams, call: CallOptions): Promise<unknown> {
     const { params } = asked;
+    if (params?.['name'] === 'call_tool')
+      return this.#callTool(session, await inTurnOrNow(() => innerCall(asked)), call);
     const args = argumentsOf(params?.['arguments']);
-    if (params?.['name'] === 'call_tool') return this.#callTool(session, innerCall(asked), call);
     const tools = await this.#lists.toolsFor(session);
     const [signal, owner] = [call.signal ?? session.signal, ownerOf(session, call)];
     if (params?.['name'] === 'search_tools') return this.#search.search(tools.all, args, signal, owner);

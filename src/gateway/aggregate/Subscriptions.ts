@@ -9,7 +9,7 @@ import type { CallOptions, Downstream, ListenOptions } from '../endpoint/Endpoin
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { MAX_URI_LENGTH } from '../rpc/limits.js';
+import { checkUri } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import { keptUp } from '../session/SessionSubscriptions.js';
 import type { Outward } from './passage/Outward.js';
@@ -53,10 +53,8 @@ export class Subscriptions {
   }
 
   /** Where a client's URI leads. @throws Refusal */
-  async locate(session: Downstream, given: unknown): Promise<UriRoute> {
-    if (typeof given !== 'string' || given.length > MAX_URI_LENGTH) {
-      throw new Refusal(RPC_CODES.invalidParams, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
-    }
+  async locate(session: Downstream, uri: unknown): Promise<UriRoute> {
+    const given = checkUri(uri);
     const route = await this.#options.uris.find(given, session);
     if (route !== undefined) return route;
     const code = session.era === 'modern' ? RPC_CODES.invalidParams : RPC_CODES.resourceNotFound;

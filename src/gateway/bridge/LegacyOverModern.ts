@@ -1,7 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import { isDeep } from '../../connection/channel/codec/depth.js';
-import { keepText } from '../../connection/channel/codec/exactText.js';
+import { exactText, keepText } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
-import { costsMore, MAX_TOLD_COST } from '../../connection/channel/codec/parsingCost.js';
+import { costsMore, MAX_READ_BYTES, MAX_TOLD_COST } from '../../connection/channel/codec/parsingCost.js';
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
@@ -45,6 +46,8 @@ const MAX_ROUNDS = 32;
 const MAX_STATE_CHARS = 1_024 * 1_024;
 /** Questions of one round. */
 const MAX_QUESTIONS = 100;
+
+const TOO_LARGE = `the answers to what the server asks at once have more than ${MAX_READ_BYTES} characters`;
 
 /** One call of a legacy client on a server of the modern era. */
 export interface LegacyCall {
@@ -120,15 +123,26 @@ async function ask(
   keep(held?.hold(server, [requestState, requests.map(({ id }) => id)]));
   const failed = new AbortController();
   const signal = call.signal === undefined ? failed.signal : AbortSignal.any([signalOf(call.signal), failed.signal]);
+  // Each question listens.
+  setMaxListeners(0, signal);
+  const texts: string[] = [];
+  let chars = 0;
   const all = eachOf(requests, async (request): Promise<[unknown, unknown]> => {
     const answer = await onRequest?.(request, { signal, server });
-    // Nothing is held for a call that has failed.
-    signal.throwIfAborted();
-    keep(held?.holdAnswer(server, answer));
+    await inTurnOrNow(() => {
+      // Nothing is held for a call that has failed.
+      signal.throwIfAborted();
+      keep(held?.holdAnswer(server, answer));
+      const text = exactText(answer) ?? 'null';
+      chars += text.length;
+      if (chars > MAX_READ_BYTES) throw new RpcError(server, RPC_CODES.internalError, TOO_LARGE);
+      texts.push(`${JSON.stringify(request.id)}:${text}`);
+    });
     return [request.id, answer];
   });
   try {
     const inputResponses = Object.fromEntries(await Promise.all(all)) as Params;
+    keepText(inputResponses, `{${texts.join(',')}}`);
     input.params = { inputResponses, ...(requestState === undefined ? {} : { requestState }) };
   } catch (error) {
     failed.abort(error);

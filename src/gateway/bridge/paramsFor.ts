@@ -1,4 +1,5 @@
-import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { exactText } from '../../connection/channel/codec/exactText.js';
+import { membersOf, memberText, withMembers, withTheseMembers } from '../../connection/channel/codec/members.js';
 import { FREE_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import {
   META_CLIENT_CAPABILITIES,
@@ -10,7 +11,7 @@ import { objectOf } from '../../connection/protocol/objectOf.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
-import { copyOf } from '../rpc/light.js';
+import { copyOf, setMember } from '../rpc/light.js';
 
 /** Params in both their forms: what they say, and as text. */
 export interface GivenParams {
@@ -60,7 +61,7 @@ function changedNow(
     _meta: Object.keys(merged).length === 0 ? undefined : merged,
   })) {
     if (value === undefined) delete whole[name];
-    else Object.defineProperty(whole, name, { value, writable: true, enumerable: true, configurable: true });
+    else setMember(whole, name, value);
   }
   return { params: whole, paramsText: paramsText === undefined ? undefined : changedText(paramsText, own, meta) };
 }
@@ -72,7 +73,7 @@ function changedText(paramsText: string, own: Params, meta: Params): string | un
   const merged = withMembers(given?.startsWith('{') === true ? given : '{}', texts(meta));
   // A name that comes twice in it: the params are written anew.
   if (merged === undefined) return undefined;
-  return withMembers(paramsText, { ...texts(own), _meta: merged === '{}' ? undefined : merged });
+  return withTheseMembers(paramsText, members, { ...texts(own), _meta: merged === '{}' ? undefined : merged });
 }
 
 const present = (values: Params): Params =>
@@ -80,5 +81,5 @@ const present = (values: Params): Params =>
 
 const texts = (values: Params): Record<string, string | undefined> =>
   Object.fromEntries(
-    Object.entries(values).map(([key, value]) => [key, value === undefined ? undefined : JSON.stringify(value)]),
+    Object.entries(values).map(([key, value]) => [key, value === undefined ? undefined : exactText(value)]),
   );

@@ -1,4 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import type { Params } from '../../connection/protocol/messages.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { passes } from '../../core/text/matches.js';
@@ -84,10 +85,10 @@ export class Curator {
   }
 
   /** What is put into a call's arguments. @throws Refusal for arguments that are no object, or not the client's to set */
-  fixedFor(server: string, own: string, given: () => unknown): Readonly<Record<string, unknown>> | undefined {
+  fixedFor(server: string, own: string, params: Params | undefined): Readonly<Record<string, unknown>> | undefined {
     const { fixed, hidden } = this.#argumentsOf(server, own);
     if (hidden.size === 0) return undefined;
-    const args = argumentsOf(given());
+    const args = argumentsOf(params?.['arguments']);
     // A server may read an argument under its name in other letters.
     const names = new Set(Object.keys(args).map(foldedName));
     const foreign = [...hidden].find((name) => names.has(foldedName(name)));

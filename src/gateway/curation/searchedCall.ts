@@ -1,28 +1,33 @@
-import { membersOf, memberText, withMembers } from '../../connection/channel/codec/members.js';
+import { membersOf, memberText, withMembers, withTheseMembers } from '../../connection/channel/codec/members.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { GivenParams } from '../bridge/paramsFor.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
+import { copyOf, setMember, setText } from '../rpc/light.js';
 import { isSearchTool } from './ToolSearch.js';
 
-/** The call that is inside a call of `call_tool`, its arguments as they were written. @throws Refusal */
+/** The call that is inside a call of `call_tool`, its arguments as they were written: long ones are not parsed for it. @throws Refusal */
 export function innerCall({ params, paramsText }: GivenParams): GivenParams {
-  const { name, arguments: own } = argumentsOf(params?.['arguments']);
-  if (typeof name !== 'string')
-    throw new Refusal(RPC_CODES.invalidParams, 'name is the name of a tool, as search_tools told it');
-  const inner = { ...params, name, arguments: argumentsOf(own) };
-  const given = textIn(paramsText, 'arguments');
-  const members = given === undefined ? undefined : membersOf(given);
+  const outer = written(paramsText);
+  const members = outer?.given === undefined ? undefined : membersOf(outer.given);
   // Without text, as where a name comes twice, the call is written anew, with what was read here.
-  const text =
-    given === undefined || members === undefined || paramsText === undefined
-      ? undefined
-      : withMembers(paramsText, {
-          name: JSON.stringify(name),
-          arguments: isObject(own) ? memberText(given, members, 'arguments') : '{}',
-        });
-  return { params: inner, paramsText: text };
+  if (outer?.given === undefined || members === undefined) {
+    const { name, arguments: own } = argumentsOf(params?.['arguments']);
+    return { params: { ...params, name: checkedName(name), arguments: argumentsOf(own) }, paramsText: undefined };
+  }
+  const name = checkedName(JSON.parse(memberText(outer.given, members, 'name') ?? 'null'));
+  const own = objectText(memberText(outer.given, members, 'arguments'));
+  if (own === undefined) throw NO_OBJECT();
+  const inner = copyOf(params);
+  setMember(inner, 'name', name);
+  setText(inner, 'arguments', own);
+  return { params: inner, paramsText: outer.with({ name: JSON.stringify(name), arguments: own }) };
+}
+
+function checkedName(name: unknown): string {
+  if (typeof name === 'string') return name;
+  throw new Refusal(RPC_CODES.invalidParams, 'name is the name of a tool, as search_tools told it');
 }
 
 /** What a call is once it is taken for the one inside, as `call_tool` makes it; any other as it is. @throws Refusal */
@@ -39,21 +44,36 @@ export function calledTool(method: string, given: GivenParams): GivenParams {
 export function argumentsOf(given: unknown): Params {
   if (given === undefined || given === null) return {};
   if (isObject(given)) return given;
-  throw new Refusal(RPC_CODES.invalidParams, 'arguments is an object');
+  throw NO_OBJECT();
 }
+
+const NO_OBJECT = (): Refusal => new Refusal(RPC_CODES.invalidParams, 'arguments is an object');
 
 /** A call with arguments that the config adds; what the client wrote stays as it was written. */
 export function withFixed({ params, paramsText }: GivenParams, fixed: Params): GivenParams {
-  const all = { ...params, arguments: { ...argumentsOf(params?.['arguments']), ...fixed } };
-  if (paramsText === undefined) return { params: all, paramsText };
+  const outer = written(paramsText);
   const texts = Object.fromEntries(Object.entries(fixed).map(([name, value]) => [name, JSON.stringify(value)]));
-  const given = textIn(paramsText, 'arguments');
-  const own = withMembers(given?.startsWith('{') === true ? given : '{}', texts);
-  const text = own === undefined ? undefined : withMembers(paramsText, { arguments: own });
-  return { params: all, paramsText: text };
+  const given = objectText(outer?.given);
+  const own = given === undefined ? undefined : withMembers(given, texts);
+  if (outer === undefined || own === undefined) {
+    const all = { ...params, arguments: { ...argumentsOf(params?.['arguments']), ...fixed } };
+    return { params: all, paramsText: undefined };
+  }
+  const all = copyOf(params);
+  setText(all, 'arguments', own);
+  return { params: all, paramsText: outer.with({ arguments: own }) };
 }
 
-function textIn(text: string | undefined, member: string): string | undefined {
+/** What params have under `arguments`, as text, and themselves with others; undefined where they are to be written anew. */
+function written(text: string | undefined) {
   const members = text === undefined ? undefined : membersOf(text);
-  return members === undefined ? undefined : memberText(text ?? '', members, member);
+  if (text === undefined || members === undefined) return undefined;
+  return {
+    given: memberText(text, members, 'arguments'),
+    with: (values: Readonly<Record<string, string>>) => withTheseMembers(text, members, values),
+  };
 }
+
+/** Arguments as text, which may be left out; undefined for what is no object. */
+const objectText = (text = 'null'): string | undefined =>
+  text === 'null' ? '{}' : text.startsWith('{') ? text : undefined;

@@ -9,7 +9,7 @@ import { type ListenFilter, type Listening, untilAborted } from '../modern/Liste
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { LEVELS, levelOf } from '../rpc/levels.js';
-import { MAX_URI_LENGTH } from '../rpc/limits.js';
+import { checkUri } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import type { TaskOwner } from '../session/OwnTasks.js';
 import { keptUp } from '../session/SessionSubscriptions.js';
@@ -182,7 +182,7 @@ export class ServerEndpoint implements BareEndpoint {
   }
 
   async #subscribe(session: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    const uri = uriOf(params);
+    const uri = checkUri(params?.['uri']);
     // What the subscription keeps: the call itself has its request.
     const signal = signalOf(call.signal);
     const subscribe = (): Promise<Subscription> => this.#keptUp(session, { resourceUris: [uri] }, signal);
@@ -193,7 +193,7 @@ export class ServerEndpoint implements BareEndpoint {
   }
 
   async #unsubscribe(session: Downstream, params: Params | undefined, { signal }: CallOptions): Promise<unknown> {
-    await within(session.unsubscribe(uriOf(params)), { clock: this.#clock, signal: signalOf(signal) });
+    await within(session.unsubscribe(checkUri(params?.['uri'])), { clock: this.#clock, signal: signalOf(signal) });
     return {};
   }
 
@@ -231,10 +231,4 @@ function shownOf(info: ServerInfo, server: string, sameEra: boolean): EndpointIn
   };
   made.set(info, shown);
   return shown;
-}
-
-function uriOf(params: Params | undefined): string {
-  const uri = params?.['uri'];
-  if (typeof uri === 'string' && uri.length <= MAX_URI_LENGTH) return uri;
-  throw new Refusal(RPC_CODES.invalidParams, `uri is a string of ${MAX_URI_LENGTH} characters or fewer`);
 }

@@ -27,15 +27,35 @@ export function light(params: Params, text: string): LightParams | undefined {
   for (const { key, valueStart, end } of members) {
     const long = key !== '_meta' && end - valueStart > LONG_BYTES;
     if (!long) parsedBytes += end - valueStart;
-    Object.defineProperty(kept, key, {
-      ...(long
-        ? { get: () => JSON.parse(text.slice(valueStart, end)) as unknown }
-        : { value: params[key], writable: true }),
-      enumerable: true,
-      configurable: true,
-    });
+    if (long) keepAsText(kept, key, text.slice(valueStart, end));
+    else setMember(kept, key, params[key]);
   }
   return { params: kept, parsedBytes };
+}
+
+export function setMember(params: object, key: string, value: unknown): void {
+  Object.defineProperty(params, key, { value, writable: true, enumerable: true, configurable: true });
+}
+
+/** A member whose value is kept as its JSON alone, if that is long. */
+export function setText(params: object, key: string, text: string): void {
+  if (text.length > LONG_BYTES) keepAsText(params, key, text);
+  else setMember(params, key, JSON.parse(text));
+}
+
+/** All that read it in one turn of the event loop share what it was parsed to: to parse it may take most of what a turn may. */
+function keepAsText(params: object, key: string, text: string): void {
+  let parsed: WeakRef<{ readonly value: unknown }> | undefined;
+  const get = (): unknown => {
+    let known = parsed?.deref();
+    if (known === undefined) {
+      known = { value: JSON.parse(text) as unknown };
+      // What a reference was made for, or gave, stays until the turn is over.
+      parsed = new WeakRef(known);
+    }
+    return known.value;
+  };
+  Object.defineProperty(params, key, { get, enumerable: true, configurable: true });
 }
 
 /** What of params is held as values takes in memory, in bytes, about. */

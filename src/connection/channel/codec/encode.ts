@@ -3,7 +3,7 @@ import type { CallClient, Params } from '../../protocol/messages.js';
 import { objectOf } from '../../protocol/objectOf.js';
 import type { Call } from '../Call.js';
 import { textOf } from './exactText.js';
-import { membersOf, withMembers } from './members.js';
+import { membersOf, withMembers, withTheseMembers } from './members.js';
 
 /** What a message must keep to: whose it is, for errors, and its size in bytes. */
 export interface MessageBounds {
@@ -89,7 +89,7 @@ function withMetaText(params: string, meta: Params): string | undefined {
       ? withMembers(params, values, given.valueStart)
       : withMembers('{}', values);
   if (merged === undefined) return undefined;
-  if (given === undefined) return withMembers(params, { _meta: merged });
+  if (given === undefined) return withTheseMembers(params, members, { _meta: merged });
   return params.slice(0, given.valueStart) + merged + params.slice(given.end);
 }
 
