@@ -252,3 +252,31 @@ test('a small answer behind what its reader does not take is cut with it once th
   expect(bounds.held.stats).toMatchObject({ heldBytes: 0, cutResponses: { stalled: 1 } });
   client.destroy();
 });
+
+test('what leaves at the end of a turn is taken by each socket within the step of its stream, which is timed', async () => {
+  const streams = await Promise.all([streamTo('GET'), streamTo('GET')]);
+  const done: string[] = [];
+  const opened = streams.map(({ response, open }, at) => {
+    const stream = open();
+    const { socket } = response;
+    if (socket === null) throw new Error('its turn has come');
+    const write = response.write.bind(response) as (...args: unknown[]) => boolean;
+    vi.spyOn(response, 'write').mockImplementation((...args: unknown[]) => {
+      done.push(`write ${at}`);
+      return write(...args);
+    });
+    for (const taken of ['_write', '_writev'] as const) {
+      const take = socket[taken]?.bind(socket) as (...args: unknown[]) => void;
+      vi.spyOn(socket, taken).mockImplementation((...args: unknown[]) => {
+        done.push(`taken ${at}`);
+        take(...args);
+      });
+    }
+    return stream;
+  });
+  await turn();
+  done.length = 0;
+  for (const stream of opened) stream.offer(JSON.stringify('x'.repeat(100_000)));
+  await expect.poll(() => done.length).toBe(4);
+  expect(done).toEqual(['write 0', 'taken 0', 'write 1', 'taken 1']);
+});

@@ -55,6 +55,13 @@ export function sendJson(
   response.end();
 }
 
+/** Parts in one go; `written`: when the last has left. */
+export function writeParts(response: ServerResponse, parts: readonly Buffer[], written: () => void): void {
+  if (parts.length > 1) response.cork();
+  parts.forEach((part, i) => void (i < parts.length - 1 ? response.write(part) : response.write(part, written)));
+  if (parts.length > 1) response.uncork();
+}
+
 export function bytesOf(body: JsonBody): number {
   if (isParts(body)) return body.reduce((sum, part) => sum + part.length, 0);
   return typeof body === 'string' ? Buffer.byteLength(body) : body.length;

@@ -1,5 +1,7 @@
+import { PassThrough } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
 import { inSlices } from '../../../src/core/time/inSlices.js';
+import { TurnReader } from '../../../src/core/time/TurnReader.js';
 import { inTurn, TurnBudget, TurnEnd } from '../../../src/core/time/turns.js';
 import { FairSemaphore } from '../../../src/core/wait/FairSemaphore.js';
 import { countTurns } from '../../support/countTurns.js';
@@ -103,6 +105,26 @@ test('what takes much has its turns too, however many others take little', async
     expect(readsOf(light)).toBeLessThan(2_000);
     await nextTurn();
   }
+});
+
+test('of messages that take long each, few are read between two looks at the clock', async () => {
+  using turns = countTurns();
+  const reads: number[] = [];
+  // Each byte is one, as it is where a notification is told to a thousand clients.
+  const push = (chunk: Buffer, max = chunk.length): number => {
+    const count = Math.min(max, chunk.length);
+    for (let at = 0; at < count; at++) {
+      spin(1.5);
+      reads.push(turns.count);
+    }
+    return count;
+  };
+  const stream = new PassThrough();
+  const reader = new TurnReader(stream, { push, takeCount: () => 1 }, (error) => expect(error).toBeUndefined());
+  onTestFinished(() => reader.close());
+  stream.write(Buffer.alloc(32));
+  await expect.poll(() => reads.length).toBe(32);
+  expect(new Set(reads).size).toBeGreaterThan(5);
 });
 
 test('of those that read of one budget, the ones that a turn has no share for go first in the next', async () => {

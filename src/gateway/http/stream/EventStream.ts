@@ -4,7 +4,7 @@ import { TurnEnd } from '../../../core/time/turns.js';
 import { ownerOf } from '../../session/origin.js';
 import type { HeldBytes } from '../HeldBytes.js';
 import { cutWhileStalled } from '../holdAnswer.js';
-import type { JsonBody } from '../respond.js';
+import { type JsonBody, writeParts } from '../respond.js';
 import { type EventFrame, Frame, isFrame } from './Frame.js';
 import type { MessageStream } from './SessionStream.js';
 
@@ -201,6 +201,14 @@ export class EventStream implements MessageStream {
     return this.#laterBytes + this.#text.length;
   }
 
+  /** What is gathered leaves within this step, which is timed: of itself Node has the sockets of all take theirs behind the last step. */
+  leave(): void {
+    const { socket } = this.#response;
+    socket?.cork();
+    this.flush();
+    socket?.uncork();
+  }
+
   #flushAtEnd(): void {
     this.#waits = true;
     turnEnd.add(this);
@@ -288,11 +296,4 @@ export class EventStream implements MessageStream {
   }
 }
 
-/** In one go; `written`: when the last has left. */
-function writeParts(response: ServerResponse, parts: readonly Buffer[], written: () => void): void {
-  if (parts.length > 1) response.cork();
-  parts.forEach((part, i) => void (i < parts.length - 1 ? response.write(part) : response.write(part, written)));
-  if (parts.length > 1) response.uncork();
-}
-
-const turnEnd = new TurnEnd((stream: EventStream) => stream.flush());
+const turnEnd = new TurnEnd((stream: EventStream) => stream.leave());
