@@ -88,6 +88,8 @@ export interface PoolEvents {
     readonly principal?: string | undefined;
     readonly key?: string | undefined;
     readonly notice: ServerNotice;
+    /** Whether calls are in flight on the connection that it came on: else it is about none of those in flight. */
+    readonly busy?: boolean | undefined;
   };
   /** A request of the server that belongs to no call. The first listener to `respond` answers it. */
   readonly orphanRequest: {

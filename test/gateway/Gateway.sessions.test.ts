@@ -61,8 +61,8 @@ test('log messages go to who asked for their level; the server is told the most 
   await quiet.call('logging/setLevel', { level: 'error' });
   expect(pool.calls.map(({ params }) => params)).toEqual([{ level: 'debug' }, { level: 'debug' }]);
   const streams = await Promise.all([quiet.listen(), chatty.listen(), silent.listen()]);
-  const log = (level: string) =>
-    pool.emit('notification', { server: 'one', notice: { method: 'notifications/message', params: { level } } });
+  const log = (level: string, busy?: boolean) =>
+    pool.emit('notification', { server: 'one', busy, notice: { method: 'notifications/message', params: { level } } });
   // With no call in flight, or with several sessions', it may be about any of them: it is for none.
   log('alert');
   const call = (client: RawClient) => {
@@ -73,6 +73,8 @@ test('log messages go to who asked for their level; the server is told the most 
   };
   const first = await call(quiet);
   for (const level of ['info', 'alert']) log(level);
+  // On a connection that the call is not on.
+  log('emergency', false);
   const second = await call(chatty);
   log('emergency');
   first.end();

@@ -6,6 +6,7 @@ import { TaskIds } from '../../src/gateway/aggregate/passage/TaskIds.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { CallsInFlight } from '../../src/gateway/session/callers/CallsInFlight.js';
 import { OwnTasks, TaskOwners } from '../../src/gateway/session/OwnTasks.js';
+import type { RequestOptions } from '../../src/pool/McpPool.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import type { ServerConfig } from '../../src/registry/config/ServerConfig.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
@@ -144,38 +145,53 @@ test('ids of tasks open in every process with the same keys, also with older one
     expect(other.find(['s'], given)).toBeUndefined();
 });
 
-test('that an elicitation is complete is told to the session whose call asked for it, though another alone has a call in flight', async () => {
-  let asked = (): void => undefined;
-  const waits = new Promise<void>((resolve) => (asked = resolve));
-  const data = { elicitations: [{ mode: 'url', elicitationId: 'e-1', url: 'https://example.test/', message: 'm' }] };
-  const call = (params?: Readonly<Record<string, unknown>>): unknown => {
-    if (params?.['name'] === 'ask') throw new RpcError('one', -32_042, 'open it first', data);
-    asked();
-    return new Promise(() => undefined);
-  };
-  const pool = new FakePool({ one: { methods: { 'tools/call': call } } });
-  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
-  const url = `${(await gateway.listen()).url}/servers/one/mcp`;
-  const [own, other] = [new RawClient(url), new RawClient(url)];
-  for (const each of [own, other]) await each.initialize();
-  const [heard, overheard] = [await own.listen(), await other.listen()];
-  expect((await own.call('tools/call', { name: 'ask' })).error).toMatchObject({ code: -32_042 });
-  const busy = other.call('tools/call', { name: 'wait' }).catch(() => undefined);
-  await waits;
-  const event = { server: 'one', principal: undefined, key: undefined };
-  for (const [method, params] of [
-    ['notifications/elicitation/complete', { elicitationId: 'e-1' }],
-    ['notifications/tools/list_changed', {}],
-  ]) {
-    pool.emit('notification', { ...event, notice: { method, params } } as never);
-    await setImmediate();
-  }
-  expect((await heard.has(2)).map(({ method }) => method)).toEqual([
-    'notifications/elicitation/complete',
-    'notifications/tools/list_changed',
-  ]);
-  expect((await overheard.has(1)).map(({ method }) => method)).toEqual(['notifications/tools/list_changed']);
-  await Promise.all([heard.stop(), overheard.stop()]);
-  await gateway.close({ graceMs: 0 });
-  await busy;
-});
+test.each([
+  ['an error', { elicitation: {} }],
+  ['a question', { elicitation: { url: {} } }],
+])(
+  'that an elicitation of %s is complete is told to the session whose call asked for it, and an unknown one to none, though another alone has a call in flight',
+  async (way, capabilities) => {
+    let asked = (): void => undefined;
+    const gone = new AbortController();
+    const waits = new Promise<void>((resolve) => (asked = resolve));
+    const data = { elicitations: [{ mode: 'url', elicitationId: 'e-1', url: 'https://example.test/', message: 'm' }] };
+    const call = (params: Readonly<Record<string, unknown>> | undefined, options: RequestOptions): unknown => {
+      if (params?.['name'] === 'ask' && way === 'an error') throw new RpcError('one', -32_042, 'open it first', data);
+      if (params?.['name'] === 'ask') {
+        const question = { id: 'q', method: 'elicitation/create', params: { ...data.elicitations[0] } };
+        void options.onRequest?.(question, { signal: gone.signal }).catch(() => undefined);
+        return { content: [] };
+      }
+      asked();
+      return new Promise(() => undefined);
+    };
+    const pool = new FakePool({ one: { methods: { 'tools/call': call } } });
+    const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+    const url = `${(await gateway.listen()).url}/servers/one/mcp`;
+    const [own, other] = [new RawClient(url), new RawClient(url)];
+    for (const each of [own, other]) await each.initialize('2025-11-25', capabilities);
+    const [heard, overheard] = [await own.listen(), await other.listen()];
+    const told = await own.send({ jsonrpc: '2.0', id: 'ask', method: 'tools/call', params: { name: 'ask' } });
+    gone.abort();
+    expect(JSON.stringify(told.messages)).toContain('e-1');
+    const busy = other.call('tools/call', { name: 'wait' }).catch(() => undefined);
+    await waits;
+    const event = { server: 'one', principal: undefined, key: undefined };
+    for (const [method, params] of [
+      ['notifications/elicitation/complete', { elicitationId: 'e-2' }],
+      ['notifications/elicitation/complete', { elicitationId: 'e-1' }],
+      ['notifications/tools/list_changed', {}],
+    ]) {
+      pool.emit('notification', { ...event, notice: { method, params } } as never);
+      await setImmediate();
+    }
+    expect((await heard.has(2)).map(({ method }) => method)).toEqual([
+      'notifications/elicitation/complete',
+      'notifications/tools/list_changed',
+    ]);
+    expect((await overheard.has(1)).map(({ method }) => method)).toEqual(['notifications/tools/list_changed']);
+    await Promise.all([heard.stop(), overheard.stop()]);
+    await gateway.close({ graceMs: 0 });
+    await busy;
+  },
+);

@@ -2,11 +2,12 @@ import { createHash, randomBytes } from 'node:crypto';
 import { parsedInTurns } from '../../connection/channel/large/parsedInTurns.js';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { madeTask } from '../../connection/protocol/madeTask.js';
+import type { RequestHandler } from '../../connection/protocol/messages.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
 import { inSlices } from '../../core/time/inSlices.js';
-import type { CallOptions } from '../endpoint/Endpoint.js';
+import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import { SessionTables } from '../endpoint/SessionTables.js';
 import type { GatewayPool } from '../GatewayOptions.js';
 import { Refusal } from '../rpc/failure.js';
@@ -80,10 +81,23 @@ export class OwnTasks {
     if (!(error instanceof RpcError) || error.rpcCode !== RPC_CODES.urlElicitationRequired) return;
     const { elicitations } = objectOf(error.data);
     if (!Array.isArray(elicitations)) return;
-    for (const each of elicitations.slice(0, MAX_ELICITATIONS)) {
-      const { elicitationId: id } = objectOf(each);
-      if (typeof id === 'string') this.#owners.set(this.#programOf(server), elicitation(id), owner);
-    }
+    for (const each of elicitations.slice(0, MAX_ELICITATIONS)) this.#elicited(server, owner, each);
+  }
+
+  /** Has what a call's client is asked to open be told of later, too; the call itself where its client opens nothing. */
+  asking(server: string, owner: Pick<Downstream, 'key' | 'capabilities'>, call: CallOptions): CallOptions {
+    const { onRequest } = call;
+    if (onRequest === undefined || objectOf(owner.capabilities?.['elicitation'])['url'] === undefined) return call;
+    const asked: RequestHandler = (request, context) => {
+      if (request.method === 'elicitation/create') this.#elicited(server, owner, request.params);
+      return onRequest(request, context);
+    };
+    return { ...call, onRequest: asked };
+  }
+
+  #elicited(server: string, owner: TaskOwner, elicited: unknown): void {
+    const { elicitationId: id } = objectOf(elicited);
+    if (typeof id === 'string') this.#owners.set(this.#programOf(server), elicitation(id), owner);
   }
 
   /** The key of the one whose elicitation it is; undefined where that is not known. */

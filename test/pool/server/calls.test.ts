@@ -251,6 +251,22 @@ test('a crash is one failure to the breaker, however many calls it took with it'
   }
 });
 
+test('what belongs to no call says whether calls are in flight where it came', async () => {
+  const { pool, connector, call } = memoryPool();
+  pool.addServer({ ...MEMORY, sharing: 'leased', maxConnections: 2 });
+  const busy: unknown[] = [];
+  pool.on('notification', (event) => busy.push(event.busy));
+  const calls = [call('hang'), call('hang')];
+  await settled();
+  const [first, second] = connector.made;
+  first?.answer(first.seen.at(-1)?.id as number, 'done');
+  await Promise.race(calls);
+  for (const each of [first, second]) each?.say({ method: 'notifications/message' });
+  expect(busy).toEqual([false, true]);
+  second?.answer(second.seen.at(-1)?.id as number, 'done');
+  await Promise.all(calls);
+});
+
 test('a lease is a whole connection: requests, notices, listeners, and a signal that tells of its end', async () => {
   const { pool, connector, call } = memoryPool();
   pool.addServer({ ...MEMORY, sharing: 'leased', maxConnections: 1 });

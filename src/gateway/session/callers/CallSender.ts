@@ -102,10 +102,11 @@ export class CallSender {
    * way of the pool's events, since with several calls in flight it belongs to none for sure.
    */
   #optionsOf(server: string, session: Downstream, given: CallOptions): RequestOptions & { readonly raw: true } {
-    const { pool, table, base, callIdleMs: timeoutMs, inPieces } = this.#options;
+    const { pool, table, base, tasks, callIdleMs: timeoutMs, inPieces } = this.#options;
     const config = pool.config(server);
     const caller = countedCaller(table.of(server, session), given.address);
-    const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification, onRequest } = given;
+    const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification } = given;
+    const { onRequest } = tasks.asking(server, session, given);
     const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;
     // A leased connection is this call's alone for as long as it runs, with a principal or without.
     const likeOthers = table.isLikeOthers(caller);

@@ -19,11 +19,11 @@ const NO_ONE: Hearing = Object.freeze({ sessions: [], own: false });
 /**
  * The one place that decides who may hear a notification that belongs to no call. On a connection of its own: its session
  * alone. On a shared one, which is shared by the callers of one principal: list changes go to every session of that principal; what names a task, to the
- * session that it was made for, and to none where that is not known; so does what an error had the client open first, where that is known; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
- * with a call in flight there, and to none when there are several or none.
+ * session that it was made for, and to none where that is not known; what a client was to open, to that one in the same way; anything else, log messages first of all, may be about a single caller, so that it goes to the only session of it
+ * with a call in flight there, and to none when there are several or none, or it came on a connection without a call.
  */
 export function hearingOf(
-  { server, principal, key, notice }: PoolEvents['notification'],
+  { server, principal, key, notice, busy }: PoolEvents['notification'],
   { callers }: Tenant,
   sessions: SessionTable,
 ): Hearing {
@@ -36,13 +36,17 @@ export function hearingOf(
     return { sessions: [...sessions].filter(({ caller }) => caller.principal === principal), own: false };
   }
   const task = taskOf(notice);
-  const elicited = callers.tasks.elicited(server, elicitationOf(notice));
-  if (task !== undefined || elicited !== undefined) {
-    const owner = task === undefined ? elicited : callers.tasks.ownerOf(server, task.taskId);
+  const elicited = notice.method === 'notifications/elicitation/complete';
+  if (task !== undefined || elicited) {
+    const { tasks } = callers;
+    const owner =
+      task === undefined
+        ? tasks.elicited(server, notice.params?.['elicitationId'])
+        : tasks.ownerOf(server, task.taskId);
     const session = owner === undefined ? undefined : sessions.byKey(owner);
     return session === undefined ? NO_ONE : { sessions: [session], own: false };
   }
-  const sole = callers.calls.sole(server);
+  const sole = busy === false ? undefined : callers.calls.sole(server);
   if (sole === undefined) return NO_ONE;
   if (sole.era === 'legacy') return { sessions: [sole as Session], own: false };
   // Clients of the modern era share what stands for them here: with several calls in flight it may be about any of them.
@@ -51,9 +55,6 @@ export function hearingOf(
 
 /** Whether it is about a task: who may hear it is not known before the task's call was answered. */
 export const namesTask = (notice: ServerNotice): boolean => taskOf(notice) !== undefined;
-
-const elicitationOf = ({ method, params }: ServerNotice): unknown =>
-  method === 'notifications/elicitation/complete' ? params?.['elicitationId'] : undefined;
 
 /** The task that it is about, whatever stands where its id should. */
 function taskOf({ method, params }: ServerNotice): { readonly taskId?: unknown } | undefined {

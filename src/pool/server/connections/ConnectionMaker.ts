@@ -191,7 +191,8 @@ export class ConnectionMaker {
       orphan: {
         onNotification: (said) => {
           const owner = from();
-          middleware.notice(owner, said, (notice) => events.emit('notification', { ...owner, notice }));
+          const busy = connection.inFlight > 0;
+          middleware.notice(owner, said, (notice) => events.emit('notification', { ...owner, notice, busy }));
         },
         onRequest: (asked, { signal }) => {
           const owner = from();
