@@ -4,7 +4,7 @@ import { QueueFullError, ShutdownTimeoutError } from '../core/errors.js';
 import { assertLive, checkFunction, checkMs } from '../core/options.js';
 import { within } from '../core/time/within.js';
 import { fitsFile } from './disk/envelope.js';
-import type { Entry } from './entries/Entry.js';
+import { type Content, type Entry, toJson } from './entries/Entry.js';
 import { EntryStore, type Life } from './entries/EntryStore.js';
 import { ServerLists } from './entries/ServerLists.js';
 import { Flights, type Loaded, type Standing } from './Flights.js';
@@ -99,9 +99,9 @@ export class CacheCore {
     return { ttlMs: checkMs('ttlMs', ttlMs, forever), staleMs: checkMs('staleMs', staleMs, forever) };
   }
 
-  async set(key: Key, value: unknown, life: Life, option?: string): Promise<void> {
+  async set(key: Key, value: unknown, life: Life, option = 'value'): Promise<void> {
     this.scope.assertOpen();
-    const entry = this.store.make(key, value, life, option);
+    const entry = this.store.make(key, toJson(option, value), life);
     this.store.assertRoom(entry);
     this.#supersede(key);
     await this.#keep(entry);
@@ -215,8 +215,8 @@ export class CacheCore {
   }
 
   /** A loaded value as its callers get it; kept as its standing allows. Writing goes on behind. */
-  keepLoaded<T>(key: Key, value: unknown, life: Life, standing: Standing): Cached<T> {
-    const entry = this.store.make(key, value, life, 'the loaded value');
+  keepLoaded<T>(key: Key, content: Content, life: Life, standing: Standing): Cached<T> {
+    const entry = this.store.make(key, content, life);
     try {
       if (standing === 'current') {
         this.#negatives.delete(key.memo);

@@ -4,12 +4,14 @@ import type { EraStore, EraVerdict } from '../core/era/EraStore.js';
 import { OptionError } from '../core/errors.js';
 import { checkBoolean } from '../core/options.js';
 import { CacheCore } from './CacheCore.js';
+import { type Content, listContent, toJson } from './entries/Entry.js';
 import type { Loaded } from './Flights.js';
 import { eraKey, fileOf, jsonKey, jsonMemo, serverParts, sharedKey, toolsKey } from './keys.js';
 import { type FileCacheOptions, fileCacheSettings } from './options.js';
 import type {
   Cached,
   CachedTools,
+  LoadContext,
   Loader,
   LoadOptions,
   ServerRef,
@@ -70,7 +72,12 @@ export class FileCache implements ToolStore {
     const settle = ({ value, hints: { store = true, ...hints }, standing }: Loaded<T>): Cached<T> =>
       value === undefined
         ? { value, stale: false, ageMs: 0 }
-        : this.#core.keepLoaded<T>(own, value, this.#core.life({ ...life, ...hints }), store ? standing : 'void');
+        : this.#core.keepLoaded<T>(
+            own,
+            toJson(LOADED, value),
+            this.#core.life({ ...life, ...hints }),
+            store ? standing : 'void',
+          );
     return (await this.#core.load(own, loader, settle, options)).value;
   }
 
@@ -133,16 +140,21 @@ export class FileCache implements ToolStore {
     options: Pick<LoadOptions, 'signal' | 'negativeTtlMs'> & { readonly scope?: string | undefined } = {},
   ): Promise<CachedTools> {
     const key = toolsKey(server, options.scope);
-    const settle = ({ value: listing, hints: { store = true, ...hints }, standing }: Loaded<ToolListing>) => {
+    const load = async (context: LoadContext): Promise<LoadedTools> => {
+      const listing = await loader(context);
       checkTools(listing?.tools);
+      return { listing, content: await listContent(LOADED, listing.tools) };
+    };
+    const settle = ({ value, hints: { store = true, ...hints }, standing }: Loaded<LoadedTools>) => {
+      const { listing, content } = value;
       const shared = listing.cacheScope === 'public';
       const life = { ...this.#core.life({ ttlMs: this.#ttlMs(listing), ...hints }), shared };
       const allowed = store && isStorable(listing) ? standing : 'void';
       const target = shared ? sharedKey(key) : key;
       if (target.memo !== key.memo && allowed === 'current') void this.#core.store.remove(key);
-      return this.#core.keepLoaded<readonly Tool[]>(target, listing.tools, life, allowed);
+      return this.#core.keepLoaded<readonly Tool[]>(target, content, life, allowed);
     };
-    return toolsOf(await this.#core.load(key, loader, settle, options));
+    return toolsOf(await this.#core.load(key, load, settle, options));
   }
 
   /** The upstream's word, if it is a duration, within our bound; an absent one is stale at once unless told otherwise. */
@@ -185,6 +197,14 @@ export class FileCache implements ToolStore {
     return this.close();
   }
 }
+
+/** A list that was loaded, and what is kept of it. */
+interface LoadedTools {
+  readonly listing: ToolListing;
+  readonly content: Content;
+}
+
+const LOADED = 'the loaded value';
 
 const isStorable = (hints: ToolHints | undefined): boolean =>
   hints?.complete !== false && hints?.inputRequired !== true;

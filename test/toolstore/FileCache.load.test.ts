@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import type { Tool } from '@modelcontextprotocol/client';
+import { expect, test, vi } from 'vitest';
 import { CacheHouse, deferred, tools } from './fixtureCache.js';
 
 test('however many ask for a key, one loader runs, and all get its value', async () => {
@@ -272,4 +273,21 @@ test('large values that are loaded together are made into text and back each in 
   const turns = await Promise.all(loads);
   clearImmediate(ticking);
   expect(new Set(turns).size).toBe(3);
+});
+
+test('a long list of tools is kept, written, outdated and read tool by tool, in turns of the event loop', async () => {
+  const house = new CacheHouse();
+  const list = Array.from({ length: 500 }, (_, at) => tools(`t${at}`)[0] as Tool);
+  const [parse, stringify] = [vi.spyOn(JSON, 'parse'), vi.spyOn(JSON, 'stringify')];
+  const load = async () => ({ tools: list, ttlMs: 1_000 });
+  const cache = house.open();
+  expect((await cache.getOrLoadTools({ name: 's' }, load)).tools).toEqual(list);
+  await cache.invalidate({ name: 's' }, undefined, { keepAsFallback: true });
+  await cache.close();
+  expect(await house.open().lookupTools({ name: 's' })).toMatchObject({ tools: list, stale: true });
+  const most = Math.max(...parse.mock.calls.map(([text]) => text.length));
+  const whole = stringify.mock.calls.filter(([value]) => Array.isArray(value) && value.length > 100);
+  vi.restoreAllMocks();
+  expect(most).toBeLessThan(1_000);
+  expect(whole).toEqual([]);
 });

@@ -236,7 +236,6 @@ export class Status implements Disposable {
   #snapshot(): StatusSnapshot {
     const { pool, gateway } = this.#parts;
     const at = systemClock.wallNow();
-    const open = openCalls(this.#instrument, at);
     return {
       at,
       version: packageVersion(),
@@ -244,8 +243,7 @@ export class Status implements Disposable {
       gateway: { ...gateway.stats, refusing: gateway.inspect().refusing },
       process: { pid: process.pid, memory: process.memoryUsage.rss(), delayP99: this.#delay.ms.p99 },
       servers: serverRows(pool, this.#instrument, this.#history),
-      open,
-      openMore: this.#instrument.openRequests.length - open.length,
+      ...openCalls(this.#instrument, at),
     };
   }
 }

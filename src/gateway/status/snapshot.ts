@@ -4,7 +4,7 @@ import type { TracedCall } from '../../pool/server/calls/trace.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import { isSeveral } from '../../registry/config/targets/targetsOf.js';
 import type { TargetStats } from '../../targets/stats/groupStats.js';
-import type { OpenCall, ServerRow, TargetRow } from './StatusData.js';
+import type { ServerRow, StatusSnapshot, TargetRow } from './StatusData.js';
 import type { StatusHistory } from './StatusHistory.js';
 
 const MAX_OPEN = 100;
@@ -76,15 +76,15 @@ function targetRow(target: TargetStats): TargetRow {
   };
 }
 
-/** The oldest of the requests, each with where its calls are. */
-export function openCalls({ openRequests, openCalls: all }: Instrument, nowMs: number): OpenCall[] {
-  const calls = new Map<object | undefined, TracedCall[]>();
-  for (const call of all) {
-    const known = calls.get(call.parent);
-    if (known === undefined) calls.set(call.parent, [call]);
-    else known.push(call);
-  }
-  return openRequests.slice(0, MAX_OPEN).map((request) => ({
+/** The oldest of the requests, each with where its calls are, and how many there are beside them: there may be a hundred thousand. */
+export function openCalls(
+  { openRequests, openCalls: all }: Instrument,
+  nowMs: number,
+): Pick<StatusSnapshot, 'open' | 'openMore'> {
+  const oldest = openRequests.slice(0, MAX_OPEN);
+  const calls = new Map<object | undefined, TracedCall[]>(oldest.map((request) => [request, []]));
+  for (const call of all) calls.get(call.parent)?.push(call);
+  const open = oldest.map((request) => ({
     id: request.id,
     method: request.method,
     target: request.target ?? null,
@@ -92,4 +92,5 @@ export function openCalls({ openRequests, openCalls: all }: Instrument, nowMs: n
     ageMs: Math.max(0, nowMs - request.startedAt),
     at: (calls.get(request) ?? []).map(({ server, attempt }) => ({ server, sent: attempt > 0, attempt })),
   }));
+  return { open, openMore: openRequests.length - open.length };
 }

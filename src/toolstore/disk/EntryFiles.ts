@@ -58,7 +58,7 @@ export class EntryFiles {
       try {
         const takenMs = Date.now();
         const { bytes, stat } = await readFileUpTo(path, max, this.#closing);
-        const content = bytes.length > max ? 'it is too large' : decodeFile(file, bytes);
+        const content = bytes.length > max ? 'it is too large' : await decodeFile(file, bytes);
         if (typeof content !== 'string') {
           const stamp = stat.then((each) => stampOf(each, takenMs));
           // Not every reader asks for it.

@@ -86,7 +86,7 @@ export class Writer {
     const { wanted } = slot;
     try {
       if (wanted === undefined) await this.#files.remove(file);
-      else wanted.stamp = await this.#files.write(file, encodeFile(wanted.head, wanted.text));
+      else wanted.stamp = await this.#files.write(file, await encodeFile(wanted.head, wanted.texts()));
       this.writes++;
       if (slot.next === undefined) this.#slots.delete(file);
       this.#hooks.onSaved(wanted);

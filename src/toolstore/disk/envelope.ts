@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
-import { deepFreeze, type EntryHead } from '../entries/Entry.js';
+import { inSlices } from '../../core/time/inSlices.js';
+import { deepFreeze, type EntryHead, ITEM_END } from '../entries/Entry.js';
 
 /*
  * A file: one line of fixed length, `mcp-poolkit-cache <version> <crc32> <length>`, then the header as one line of
@@ -29,11 +30,23 @@ export const fitsFile = (head: EntryHead, bytes: number, maxEntryBytes: number):
 const HEADER_BYTES = 512;
 const MAX_ESCAPED = 6;
 
-export function encodeFile(head: EntryHead, text: string): Buffer {
+/** So much text is made into bytes at a time. */
+const PIECE_CHARS = 64 * 1_024;
+
+/** `texts`: the value as JSON, in pieces. A long list is written in turns of the event loop. */
+export async function encodeFile(head: EntryHead, texts: Iterator<string>): Promise<Buffer> {
   const stored = { ...head, ttlMs: finite(head.ttlMs), staleMs: finite(head.staleMs) };
-  const rest = `${JSON.stringify(stored)}\n${text}`;
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + Buffer.byteLength(rest));
-  bytes.write(rest, PREFIX_BYTES);
+  const parts = [Buffer.alloc(PREFIX_BYTES), Buffer.from(`${JSON.stringify(stored)}\n`)];
+  let text = '';
+  await inSlices(() => {
+    const { done, value } = texts.next();
+    if (done !== true) text += value;
+    if (done !== true && text.length < PIECE_CHARS) return false;
+    parts.push(Buffer.from(text));
+    text = '';
+    return done === true;
+  });
+  const bytes = Buffer.concat(parts);
   bytes.write(firstLine(bytes.subarray(PREFIX_BYTES)), 0, 'latin1');
   return bytes;
 }
@@ -44,8 +57,8 @@ export interface Decoded {
   readonly bytes: number;
 }
 
-/** The value, frozen; or, as a string, why the file is none of ours. */
-export function decodeFile(file: string, bytes: Buffer): Decoded | string {
+/** The value, frozen; or, as a string, why the file is none of ours. A long list is read in turns of the event loop. */
+export async function decodeFile(file: string, bytes: Buffer): Promise<Decoded | string> {
   const rest = bytes.subarray(PREFIX_BYTES);
   if (bytes.toString('latin1', 0, PREFIX_BYTES) !== firstLine(rest)) return 'its checksum, length or version is wrong';
   const start = rest.indexOf(NEWLINE) + 1;
@@ -63,13 +76,26 @@ export function decodeFile(file: string, bytes: Buffer): Decoded | string {
         shared: head.shared === true,
         outdated: head.outdated === true,
       },
-      value: deepFreeze(JSON.parse(rest.toString('utf8', start))),
+      value: await parsed(rest.toString('utf8', start)),
       bytes: rest.length - start,
     };
   } catch (error) {
     if (error instanceof SyntaxError) return 'it is not JSON';
     throw error;
   }
+}
+
+async function parsed(text: string): Promise<unknown> {
+  // Earlier versions wrote all of a list in one line.
+  if (!text.startsWith('[') || !text.includes(ITEM_END)) return deepFreeze(JSON.parse(text));
+  const texts = text.slice(1, -1).split(ITEM_END);
+  const items: unknown[] = [];
+  await inSlices(() => {
+    const item = texts[items.length];
+    if (item !== undefined) items.push(deepFreeze(JSON.parse(item)));
+    return item === undefined;
+  });
+  return Object.freeze(items);
 }
 
 /** JSON has no Infinity. */

@@ -1,4 +1,5 @@
 import { messageOf, OptionError } from '../../core/errors.js';
+import { inSlices } from '../../core/time/inSlices.js';
 import type { Key } from '../keys.js';
 
 /** What stands in a file's header. Durations may be `Infinity`; stamps are epoch ms. */
@@ -23,6 +24,9 @@ export interface FileStamp {
   readonly racy: boolean;
 }
 
+/** What is kept of a value: its text, or what that says, frozen; and how many bytes the text has. */
+export type Content = ({ readonly text: string } | { readonly value: unknown }) & { readonly bytes: number };
+
 /** One value in memory. Times of life are of the monotonic clock, so that a step of the wall clock does not change them. */
 export class Entry {
   readonly key: Key;
@@ -44,7 +48,7 @@ export class Entry {
   constructor(
     key: Key,
     head: EntryHead,
-    content: { readonly text: string; readonly bytes: number } | { readonly value: unknown; readonly bytes: number },
+    content: Content,
     life: { readonly nowMs: number; readonly ageMs: number; readonly order: number },
   ) {
     this.key = key;
@@ -67,15 +71,16 @@ export class Entry {
     return this.#value;
   }
 
-  /** The value as JSON. */
-  get text(): string {
-    return this.#text ?? JSON.stringify(this.#value);
+  /** The value as JSON, in pieces: of a list its items. */
+  texts(): Iterator<string, undefined> {
+    return (this.#text === undefined ? jsonTexts(this.#value) : [this.#text])[Symbol.iterator]();
   }
 
   /** The same value, no longer believed. */
   asOutdated(order: number): Entry {
     const life = { nowMs: this.#bornMs, ageMs: 0, order };
-    return new Entry(this.key, { ...this.head, outdated: true }, { text: this.text, bytes: this.bytes }, life);
+    const content = this.#text === undefined ? { value: this.#value } : { text: this.#text };
+    return new Entry(this.key, { ...this.head, outdated: true }, { ...content, bytes: this.bytes }, life);
   }
 
   ageMs(nowMs: number): number {
@@ -83,12 +88,41 @@ export class Entry {
   }
 }
 
+/** Between the items of a list. No line breaks stand elsewhere in JSON that is written here: so it is read item by item, too. */
+export const ITEM_END = ',\n';
+
+function* jsonTexts(value: unknown): Generator<string, undefined> {
+  if (!Array.isArray(value) || 'toJSON' in value) {
+    yield JSON.stringify(value);
+    return;
+  }
+  yield '[';
+  for (const [at, item] of value.entries()) yield `${at === 0 ? '' : ITEM_END}${JSON.stringify(item) ?? 'null'}`;
+  yield ']';
+}
+
+/** A list as it is kept, made item by item in turns of the event loop. @throws OptionError for what JSON cannot hold. */
+export async function listContent(option: string, items: readonly unknown[]): Promise<Content> {
+  const value: unknown[] = [];
+  let bytes = '[]'.length + Math.max(0, items.length - 1) * ITEM_END.length;
+  await inSlices(() => {
+    if (value.length === items.length) return true;
+    const item = toJson(option, items[value.length]);
+    bytes += item.bytes;
+    value.push(deepFreeze(JSON.parse(item.text)));
+    return false;
+  });
+  return { value: Object.freeze(value), bytes };
+}
+
 /** A value as the JSON it is stored as. @throws OptionError for what JSON cannot hold. */
-export function toJson(option: string, value: unknown): { readonly text: string; readonly bytes: number } {
+export function toJson(option: string, value: unknown): Content & { readonly text: string } {
   let text: string | undefined;
   let cause: unknown;
   try {
-    text = JSON.stringify(value) as string | undefined;
+    // What JSON has nothing for is one piece.
+    const texts = [...jsonTexts(value)] as (string | undefined)[];
+    text = texts.length === 1 ? texts[0] : texts.join('');
   } catch (error) {
     cause = error;
   }

@@ -6,7 +6,7 @@ import { Sweeper } from '../disk/Sweeper.js';
 import { Writer } from '../disk/Writer.js';
 import { fileOf, type Key } from '../keys.js';
 import type { FileCacheSettings } from '../options.js';
-import { Entry, type EntryHead, toJson } from './Entry.js';
+import { type Content, Entry, type EntryHead } from './Entry.js';
 
 export interface Life {
   readonly ttlMs: number;
@@ -141,13 +141,13 @@ export class EntryStore {
     return ageMs < -DRIFT_MS ? Number.NaN : Math.max(0, ageMs);
   }
 
-  /** An entry not stored yet. @throws OptionError for what is not JSON. */
-  make(key: Key, value: unknown, { ttlMs, staleMs, shared = false }: Life, option = 'value'): Entry {
+  /** An entry not stored yet. */
+  make(key: Key, content: Content, { ttlMs, staleMs, shared = false }: Life): Entry {
     const { clock } = this.#settings;
     const server = key.kind === 'tools' ? key.name : '';
     const head = { file: fileOf(key), server, setAt: clock.wallNow(), ttlMs, staleMs, shared, outdated: false };
     const life = { nowMs: clock.now(), ageMs: 0, order: ++this.#order };
-    return new Entry(key, head, toJson(option, value), life);
+    return new Entry(key, head, content, life);
   }
 
   /** Whether memory, or what waits to be written, has a value for the entry's key, or its removal. */
