@@ -12,6 +12,7 @@ import {
   StartError,
 } from '../../src/core/errors.js';
 import { redact } from '../../src/middleware/ready/redact.js';
+import { countTurns } from '../support/countTurns.js';
 import { bytes, through } from '../support/throughMiddleware.js';
 
 test('redact replaces in strings alone, to the digit in all else, in linear time whatever the text', async () => {
@@ -49,6 +50,25 @@ test('redact looks through many strings in turns of the event loop, and through 
   expect(text).toBe(`{"s":${JSON.stringify(strings).replaceAll('secret-1', 'X')},"l":"${long}"}`);
   expect(told).toEqual({ strings: strings.map((each) => each.replace('secret-1', 'X')) });
   expect(turns).toBeGreaterThan(3);
+});
+
+test('redact goes through values in turns of the event loop, too, however deep they are, and takes an array for no _meta', async () => {
+  const same = through(redact({ patterns: ['secret'] }), (params) => params);
+  using turns = countTurns();
+  const read = new Set<number>();
+  const slow = Array.from({ length: 20 }, () => ({
+    get text() {
+      read.add(turns.count);
+      for (const endMs = performance.now() + 1; performance.now() < endMs; );
+      return 'plain';
+    },
+  }));
+  await same.call('any', { slow });
+  expect(read.size).toBeGreaterThan(1);
+  let deep: unknown = 'plain';
+  for (let at = 0; at < 20_000; at++) deep = [deep];
+  const given = { deep, _meta: ['progressToken'] };
+  expect((await same.call('any', given)).value).toBe(given);
 });
 
 test('redact looks through what a server answers with as an error: message, data, and its text to the digit', async () => {

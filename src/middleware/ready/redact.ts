@@ -2,6 +2,7 @@ import { RE2JS } from 're2js';
 import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware, MiddlewareCall } from '../../connection/calls/Middleware.js';
 import { skipString } from '../../connection/channel/codec/members.js';
+import { objectOf } from '../../connection/protocol/objectOf.js';
 import { errorLike } from '../../core/errors/keptError.js';
 import { AcquireTimeoutError, OptionError, PoolkitError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
@@ -165,8 +166,7 @@ function compiled(pattern: string): RE2JS {
 }
 
 async function cleanedParams(params: Readonly<Record<string, unknown>>, clean: Clean): Promise<object> {
-  const meta = params[META];
-  const members = typeof meta === 'object' && meta !== null ? Object.entries(meta) : [];
+  const members = Object.entries(objectOf(params[META]));
   const kept = members.filter(([name]) => OF_PROTOCOL.test(name));
   const others = members.filter(([name]) => !OF_PROTOCOL.test(name));
   const given = kept.length === 0 ? params : { ...params, [META]: Object.fromEntries(others) };
@@ -177,29 +177,27 @@ async function cleanedParams(params: Readonly<Record<string, unknown>>, clean: C
 
 /** The value, or one like it where a string in it has changed. */
 async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
-  const strings = new Set<string>();
-  gather(value, strings);
+  const seen = new Set<string>();
   const changed = new Map<string, string>();
-  const left = strings.values();
   const long: string[] = [];
+  const left = [value];
   const told = (text: string, own: string): void => {
     if (own !== text) changed.set(text, own);
   };
   await inSlices(() => {
-    const next = left.next();
-    if (next.done === true) return true;
-    if (clean.isLong(next.value)) long.push(next.value);
-    else told(next.value, clean.text(next.value));
-    return false;
+    const next = left.pop();
+    if (typeof next !== 'string') {
+      // What is neither is looked at no more.
+      for (const each of next ? Object.values(next) : [])
+        if (typeof each === 'string' || typeof each === 'object') left.push(each);
+    } else if (seen.size !== seen.add(next).size) {
+      if (clean.isLong(next)) long.push(next);
+      else told(next, clean.text(next));
+    }
+    return left.length === 0;
   }, 1);
   for (const each of long) told(each, await clean.long(each));
   return changed.size === 0 ? value : replaced(value, changed);
-}
-
-function gather(value: unknown, strings: Set<string>): void {
-  if (typeof value === 'string') strings.add(value);
-  else if (Array.isArray(value)) for (const each of value) gather(each, strings);
-  else if (typeof value === 'object' && value !== null) for (const each of Object.values(value)) gather(each, strings);
 }
 
 function replaced(value: unknown, by: ReadonlyMap<string, string>): unknown {
