@@ -17,6 +17,8 @@ const MAX_HELD = 20_000;
  */
 export class HeldTools {
   readonly #servers = new Map<string, Map<string, Map<string, HeldTool>>>();
+  /** What was held back for owners who made room: it stays so for those who were offered nothing, as they are by now. */
+  readonly #left = new Map<string, Map<string, HeldTool>>();
 
   /** What is held back for `owner`, to be changed by what a list of its has; the least recently listed owner makes room. */
   of(server: string, owner: string): Map<string, HeldTool> {
@@ -31,8 +33,29 @@ export class HeldTools {
       if (each === held || (owners.size <= MAX_OWNERS && count <= MAX_HELD)) break;
       owners.delete(oldest);
       count -= each.size;
+      this.#leave(server, each);
     }
     return held;
+  }
+
+  #leave(server: string, held: ReadonlyMap<string, HeldTool>): void {
+    const left = this.#left.get(server) ?? new Map<string, HeldTool>();
+    this.#left.set(server, left);
+    for (const [tool, each] of held) {
+      left.delete(tool);
+      left.set(tool, each);
+    }
+    for (const tool of left.keys()) {
+      if (left.size <= MAX_HELD) break;
+      left.delete(tool);
+    }
+  }
+
+  /** For each owner of that server, and for those who made room. */
+  *#all(server: string): Iterable<Map<string, HeldTool>> {
+    const left = this.#left.get(server);
+    if (left !== undefined) yield left;
+    yield* this.#servers.get(server)?.values() ?? [];
   }
 
   get(server: string, tool: string, owner: string): HeldTool | undefined {
@@ -42,24 +65,23 @@ export class HeldTools {
 
   newest(server: string, tool: string): HeldTool | undefined {
     let newest: HeldTool | undefined;
-    for (const held of this.#servers.get(server)?.values() ?? []) newest = held.get(tool) ?? newest;
+    for (const held of this.#all(server)) newest = held.get(tool) ?? newest;
     return newest;
   }
 
   has({ server, tool, offered }: HeldTool): boolean {
-    for (const held of this.#servers.get(server)?.values() ?? []) if (held.get(tool)?.offered === offered) return true;
+    for (const held of this.#all(server)) if (held.get(tool)?.offered === offered) return true;
     return false;
   }
 
   accept({ server, tool, offered }: HeldTool): void {
-    for (const held of this.#servers.get(server)?.values() ?? [])
-      if (held.get(tool)?.offered === offered) held.delete(tool);
+    for (const held of this.#all(server)) if (held.get(tool)?.offered === offered) held.delete(tool);
   }
 
   all(): HeldTool[] {
     const found = new Map<string, HeldTool>();
-    for (const owners of this.#servers.values()) {
-      for (const held of owners.values()) {
+    for (const server of this.#servers.keys()) {
+      for (const held of this.#all(server)) {
         for (const each of held.values()) found.set(JSON.stringify([each.server, each.tool, each.offered]), each);
       }
     }

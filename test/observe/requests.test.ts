@@ -122,3 +122,21 @@ test('a request that is cancelled from outside ends upstream, and its client is 
   expect(instrument.openRequests).toEqual([]);
   expect(instrument.openCalls).toEqual([]);
 });
+
+test('a request that its client cancels ends as one that was given up, not as an error', async () => {
+  const one = await client('/servers/echo/mcp');
+  subscribe('mcp-poolkit:request', note);
+  const answer = one.send({
+    jsonrpc: '2.0',
+    id: 7,
+    method: 'tools/call',
+    params: { name: 'sleep', arguments: { ms: 60_000 } },
+  });
+  await expect.poll(() => seen.map(({ phase }) => phase)).toEqual(['begin']);
+  await one.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 7, reason: 'enough' } });
+  await answer;
+  expect(seen.at(-1)).toMatchObject({
+    phase: 'end',
+    request: { outcome: 'ABORTED', error: expect.objectContaining({ message: 'enough' }) },
+  });
+});

@@ -72,9 +72,11 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
     answer(prepared === undefined ? result : await prepared);
     replicas?.asked(session, method, params);
   } catch (error) {
-    trace?.failed(error);
-    if (error instanceof CancelledByClient) reply.giveUp();
-    else {
+    if (error instanceof CancelledByClient) {
+      trace?.aborted(error);
+      reply.giveUp();
+    } else {
+      trace?.failed(error);
       const { status, headers } = scopeStatus(error) ?? {};
       reply.failure(idText, failureOf(error, logger), status, headers);
     }

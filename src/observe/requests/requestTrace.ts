@@ -116,6 +116,12 @@ export class RequestTracer implements TracedRequest {
     this.#end(error instanceof PoolkitError ? error.code : error instanceof Error ? 'ERROR' : 'ABORTED');
   }
 
+  /** Its client gave it up. */
+  aborted(error: unknown): void {
+    this.error = error;
+    this.#end('ABORTED');
+  }
+
   #end(outcome: string): void {
     if (this.outcome !== undefined) return;
     this.outcome = outcome;
