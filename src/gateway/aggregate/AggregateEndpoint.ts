@@ -180,7 +180,7 @@ export class AggregateEndpoint implements BareEndpoint {
 
   /** Another replica heard so: what is kept of the server's tools is as old as the rest. */
   async onChangedElsewhere(server: string, notice: ServerNotice): Promise<void> {
-    await this.#options.catalog.invalidate(server);
+    await this.#options.catalog?.invalidate(server);
     this.onNotice(server, notice);
   }
 

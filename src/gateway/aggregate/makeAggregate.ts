@@ -38,16 +38,19 @@ export function makeAggregate(
 ): Made {
   const { logger, clock } = options;
   const store = cache ?? new NoOpCache({ clock });
-  const catalog = new ToolCatalog({
-    pool: { listAll: options.callers.failures.listAll, on: pool.on.bind(pool) },
-    cache: store,
-    fingerprint: (server) => {
-      const config = pool.config(server);
-      return config && fingerprint(config);
-    },
-    logger,
-    clock,
-  });
+  const makeCatalog = (): ToolCatalog =>
+    new ToolCatalog({
+      pool: { listAll: options.callers.failures.listAll, on: pool.on.bind(pool) },
+      cache: store,
+      fingerprint: (server) => {
+        const config = pool.config(server);
+        return config && fingerprint(config);
+      },
+      logger,
+      clock,
+    });
+  // What a principal is offered is not cached: each change would be told to the catalogs of thousands.
+  const catalog = options.callers.base === undefined ? makeCatalog() : undefined;
   const made = new Map<string | undefined, AggregateEndpoint>();
   const make = (group?: string): AggregateEndpoint => {
     const view = curation.view(group);
@@ -65,7 +68,7 @@ export function makeAggregate(
     made.set(group, aggregate);
     return aggregate;
   };
-  const lent: [string, Closeable][] = [['tool catalog', catalog]];
+  const lent: [string, Closeable][] = catalog === undefined ? [] : [['tool catalog', catalog]];
   return {
     aggregate: make(),
     group: (name) => made.get(name) ?? make(name),

@@ -37,6 +37,7 @@ export class SessionTable {
   readonly #clock: Clock;
   readonly #sessions = new Map<string, Session>();
   readonly #byKey = new Map<string, Session>();
+  readonly #byEndpoint = new Map<Endpoint, Set<Session>>();
   readonly #ending = new Set<Promise<void>>();
   /** Sessions by where their client connected from. */
   readonly #counts = new Map<string, number>();
@@ -128,6 +129,8 @@ export class SessionTable {
     this.#counts.set(session.origin, (this.#counts.get(session.origin) ?? 0) + 1);
     this.#sessions.set(session.id, session);
     this.#byKey.set(session.key, session);
+    const alike = this.#byEndpoint.get(endpoint) ?? new Set();
+    this.#byEndpoint.set(endpoint, alike.add(session));
     return session;
   }
 
@@ -147,6 +150,9 @@ export class SessionTable {
   end(session: Session, reason?: unknown): Promise<void> {
     if (!this.#sessions.delete(session.id)) return Promise.resolve();
     this.#byKey.delete(session.key);
+    const alike = this.#byEndpoint.get(session.endpoint);
+    alike?.delete(session);
+    if (alike?.size === 0) this.#byEndpoint.delete(session.endpoint);
     const left = (this.#counts.get(session.origin) ?? 1) - 1;
     if (left > 0) this.#counts.set(session.origin, left);
     else this.#counts.delete(session.origin);
@@ -225,7 +231,7 @@ export class SessionTable {
 
   /** All of one endpoint. */
   of(endpoint: Endpoint): Session[] {
-    return [...this.#sessions.values()].filter((session) => session.endpoint === endpoint);
+    return [...(this.#byEndpoint.get(endpoint) ?? [])];
   }
 
   [Symbol.iterator](): Iterator<Session> {

@@ -271,6 +271,29 @@ test('a connection that starts concerns the user whose it is: the lists of the o
   expect(principals.map((options) => options?.caller?.principal)).toEqual(['ann']);
 });
 
+test('what a server says, and whom other tools are shown, costs no more for all the principals that it is not for', async () => {
+  const shared = pool();
+  const on = vi.spyOn(shared, 'on');
+  const gateway = closeAfter(
+    new Gateway({
+      pool: shared,
+      port: 0,
+      authenticate: async ({ headers }) => ({ principal: String(headers.authorization) }),
+    }),
+  );
+  const url = `${(await gateway.listen()).url}/mcp`;
+  const listeners = (): number => on.mock.calls.filter(([event]) => event === 'notification').length;
+  const alone = listeners();
+  for (const user of ['ann', 'bob', 'cid']) expect((await post(url, INIT, bearer(user))).status).toBe(200);
+  expect(listeners()).toBe(alone);
+  // The sessions of each are looked up, and not looked for among those of all.
+  const values = vi.spyOn(Map.prototype, 'values');
+  gateway.curate({ servers: { a: { deny: ['who'] } } });
+  const looked = (values.mock.contexts as Map<unknown, unknown>[]).filter((each) => each.size === 3).length;
+  values.mockRestore();
+  expect(looked).toBeLessThan(3);
+});
+
 test('authenticate that does not answer fails its request in the end', async () => {
   const clock = new FakeClock();
   let asked = (): void => undefined;

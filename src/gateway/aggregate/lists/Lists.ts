@@ -21,7 +21,8 @@ import type { ServerList } from './ServerList.js';
 const PIECE_CHARS = 64 * 1_024;
 
 export interface ListsOptions extends CatalogOptions {
-  readonly catalog: ToolCatalog;
+  /** Undefined for a principal, whose lists are not cached. */
+  readonly catalog: ToolCatalog | undefined;
   /** Which tools clients see, and under which names. */
   readonly curator: () => Curator;
   /** Items of one page. */
@@ -233,14 +234,15 @@ function toolsFrom({
   catalog,
   callers,
 }: {
-  catalog: ToolCatalog;
+  catalog: ToolCatalog | undefined;
   callers: Callers;
 }): CatalogSource<ListItems['tools']> {
+  const own = listed(callers.failures, 'tools');
+  if (catalog === undefined) return own;
   return {
     list: async (server, { signal, caller }) => {
       const query = { signal, ...(caller && { caller }) };
-      if (callers.isBound(server) || callers.base !== undefined)
-        return { ...(await callers.failures.listAll(server, 'tools', query)), stale: false };
+      if (callers.isBound(server)) return own.list(server, query);
       return listing(await catalog.tools(server, query), catalog.hints(server, query));
     },
     refresh: async (server, signal) => listing(await catalog.refresh(server, { signal }), catalog.hints(server)),
