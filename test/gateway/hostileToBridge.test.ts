@@ -144,7 +144,7 @@ test('calls of a client beyond its bytes are refused while others are in flight,
 });
 
 test('messages of a client under way are bounded in number: requests first, what cancels them later', async () => {
-  const calls = new ClientCalls(1e6);
+  const calls = new ClientCalls(1e6, new FakeClock());
   const end = deferred<void>();
   for (let n = 0; n < 1_000; n++) calls.add(1, end.promise);
   expect(calls.refusal(1)?.code).toBe('ERR_QUEUE_FULL');
@@ -179,6 +179,34 @@ test('a cancelled call of the legacy era, which its gateway ends without an answ
   await answered(1);
   await end();
   expect(lines).toEqual([{ jsonrpc: '2.0', id: 9, result: {} }]);
+});
+
+test('what a gateway keeps without a word holds up no call for ever: a cancelled one of the legacy era, a notification', async () => {
+  const clock = new FakeClock();
+  const kept: ServerResponse[] = [];
+  let honest = false;
+  const server = gateway((res, { id }) => {
+    if (honest) res.writeHead(200, { 'content-type': 'application/json' }).end(answerTo(id));
+    else kept.push(res);
+  });
+  const { send, answered, end } = await bridgeTo(server, { maxBufferedBytes: 2_000, clock });
+  const large = { text: 'x'.repeat(1_500) };
+  const cancelled = { jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: 1 } };
+  send(request(1, 'tools/call', large));
+  await expect.poll(() => kept.length).toBe(1);
+  send(cancelled);
+  await expect.poll(() => kept.length).toBe(2);
+  honest = true;
+  send(request(2, 'tools/call', large));
+  expect(await answered(1)).toMatchObject([{ id: 2, error: { message: expect.stringContaining('2000') } }]);
+  const closed = kept.map((each) => once(each, 'close'));
+  await clock.advance(5_000);
+  await closed[0];
+  await clock.advance(30_000);
+  await closed[1];
+  send(request(3, 'tools/call', large));
+  expect((await answered(2))[1]).toMatchObject({ id: 3, result: {} });
+  await end();
 });
 
 test('a call whose gateway asks without end, and takes none of the replies, fails with the reason', async () => {

@@ -22,6 +22,8 @@ export interface HttpLinkOptions {
 
 /** How long a request may take that no client asked for, and so none can give up, in ms. */
 export const OWN_MS = 30_000;
+/** How long a gateway may take to say that it has what needs no answer: longer the longer that is, in ms. */
+export const takenMs = (text: string): number => OWN_MS + text.length / 10;
 const MAX_INCOMING_BYTES = 512 * 1_024 * 1_024;
 
 export interface LinkRequest {

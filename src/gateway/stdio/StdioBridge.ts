@@ -6,7 +6,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { ClosedError, endOf, messageOf, NotSentError, type PoolkitError, ProtocolError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
-import { within } from '../../core/time/within.js';
+import { withDeadline, within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
@@ -16,7 +16,7 @@ import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
 import { meaningOf } from './calls/meaningOf.js';
 import { readAnswer } from './calls/readAnswer.js';
-import { HttpLink, LinkError } from './HttpLink.js';
+import { HttpLink, LinkError, takenMs } from './HttpLink.js';
 import { HttpSession } from './HttpSession.js';
 import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
 import { isEventStream, refusalText } from './readResponse.js';
@@ -46,7 +46,7 @@ export class StdioBridge {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
     this.#clock = options.clock ?? systemClock;
-    this.#calls = new ClientCalls(options.maxBufferedBytes);
+    this.#calls = new ClientCalls(options.maxBufferedBytes, this.#clock);
     const { url, headers, connect } = options;
     this.#link = options.link ?? new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
     // A gateway that asks without end brings about replies without end: what waits for it ends with the reason.
@@ -145,7 +145,9 @@ export class StdioBridge {
   async #take(line: string, message: Incoming): Promise<void> {
     try {
       if (message.kind === 'request' && message.method === 'initialize') {
-        this.#opening = this.#request(line, message).catch((error: unknown) => this.#onFailure(message, error));
+        this.#opening = this.#request(line, message, this.#closing.signal).catch((error: unknown) =>
+          this.#onFailure(message, error),
+        );
         return await this.#opening;
       }
       if (message.kind === 'request') {
@@ -153,12 +155,15 @@ export class StdioBridge {
         return await this.#calls.cancellable(idKey(message), version !== undefined, async (signal) => {
           if (version !== undefined) return this.#modernRequest(line, message, version, signal);
           await this.#opening;
-          return this.#request(line, message);
+          return this.#request(line, message, signal);
         });
       }
       if (message.kind === 'notification' && this.#cancelled(message)) return;
       await this.#opening;
-      if (!isSmallReply(line, message)) return void (await this.#deliver(line));
+      if (!isSmallReply(line, message)) {
+        const bounds = { clock: this.#clock, signal: this.#closing.signal, timeoutMs: takenMs(line) };
+        return void (await withDeadline(bounds, (signal) => this.#deliver(line, signal)));
+      }
       let delivered: Promise<unknown> | undefined;
       this.#replies.send(line, () => (delivered = this.#deliver(line)));
       await delivered;
@@ -169,16 +174,16 @@ export class StdioBridge {
   }
 
   /** What has no answer. */
-  async #deliver(line: string): Promise<{ readonly status: number }> {
-    const response = await this.#post(line, '');
+  async #deliver(line: string, signal?: AbortSignal): Promise<{ readonly status: number }> {
+    const response = await this.#post(line, '', signal);
     await this.#link.drain(response, this.#clock);
     return { status: response.statusCode ?? 0 };
   }
 
   /** One call of the legacy era. */
-  async #request(line: string, message: RequestMessage): Promise<void> {
+  async #request(line: string, message: RequestMessage, signal: AbortSignal): Promise<void> {
     const first = message.method === 'initialize';
-    const response = await this.#post(line, message.method, first);
+    const response = await this.#post(line, message.method, signal, first);
     await this.#answer(message, response, (text) => {
       if (first && (response.statusCode ?? 0) < 300) this.#session.begin(message, response, text);
     });
@@ -209,12 +214,15 @@ export class StdioBridge {
   }
 
   /** Within the session, or within another when that one is gone: a message that was refused for its session has not run. */
-  async #post(body: string, method: string, first = false): Promise<IncomingMessage> {
+  async #post(
+    body: string,
+    method: string,
+    signal: AbortSignal = this.#closing.signal,
+    first = false,
+  ): Promise<IncomingMessage> {
     const send = (): Promise<IncomingMessage> => {
       const headers = first ? ACCEPT : this.#session.headers;
-      return this.#reach(method, () =>
-        this.#link.request({ method: 'POST', headers, body, signal: this.#closing.signal }),
-      );
+      return this.#reach(method, () => this.#link.request({ method: 'POST', headers, body, signal }));
     };
     const { id } = this.#session;
     const response = await send();

@@ -1,4 +1,6 @@
+import type { Clock, Timer } from '../../../core/clock.js';
 import { MessageTooLargeError, type PoolkitError, QueueFullError } from '../../../core/errors.js';
+import { LATE_MS } from '../readResponse.js';
 
 /** Messages of one client that are under way: as many as a session may have requests. */
 const MAX_CALLS = 1_000;
@@ -8,13 +10,15 @@ const MAX_WITH_NOTICES = 2 * MAX_CALLS;
 /** What a client has sent and is still at work: bounded in number and bytes, and known by its ids to be cancelled. */
 export class ClientCalls {
   readonly #maxBytes: number;
+  readonly #clock: Clock;
   readonly #running = new Set<Promise<void>>();
   #bytes = 0;
   /** Clients may use an id for several at once. */
   readonly #cancels = new Map<string, Set<Cancellable>>();
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, clock: Clock) {
     this.#maxBytes = maxBytes;
+    this.#clock = clock;
   }
 
   /** Why one more of so many bytes is not taken; undefined when it is. */
@@ -45,10 +49,10 @@ export class ClientCalls {
 
   /**
    * Work on a request that may be cancelled by its key: what it fails with then is told to none. `ends`: its signal ends it, as in the
-   * modern era; of the others the gateway is told.
+   * modern era; of the others the gateway is told, and one that it does not end is ended a while later.
    */
   async cancellable(key: string, ends: boolean, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
-    const call: Cancellable = { control: new AbortController(), ends, isCancelled: false };
+    const call: Cancellable = { control: new AbortController(), ends, isCancelled: false, late: undefined };
     const same = this.#cancels.get(key) ?? new Set();
     this.#cancels.set(key, same.add(call));
     try {
@@ -56,6 +60,7 @@ export class ClientCalls {
     } catch (error) {
       if (!call.isCancelled) throw error;
     } finally {
+      call.late?.cancel();
       if (same.delete(call) && same.size === 0) this.#cancels.delete(key);
     }
   }
@@ -66,6 +71,7 @@ export class ClientCalls {
     for (const each of found) {
       each.isCancelled = true;
       if (each.ends) each.control.abort(reason);
+      else each.late ??= this.#clock.setTimer(() => each.control.abort(reason), LATE_MS);
     }
     return found.some(({ ends }) => ends);
   }
@@ -80,4 +86,6 @@ interface Cancellable {
   readonly ends: boolean;
   /** By the client. */
   isCancelled: boolean;
+  /** Ends it, if its gateway does not. */
+  late: Timer | undefined;
 }
