@@ -233,7 +233,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     else this.#tracked.refuse();
   }
 
-  /** Ends the streams of clients, which would never end by themselves. */
+  /** Ends the streams of clients, which would never end by themselves. In turns, and nothing waits for the last: a close ends all that is left. */
   endStreams(): void {
     void this.#sessions.endStreams().then(() => this.#tracked.endStreams());
     this.#modern.endStreams();
@@ -277,7 +277,7 @@ export class Gateway implements Closeable, AsyncDisposable {
     this.endStreams();
   }
 
-  /** The grace is over: calls are answered with what is known of them, and clients that still send a body are cut off. */
+  /** The grace is over: calls are answered with what is known of them, in turns (the end of its session does it else), and bodies are cut off. */
   #fail(): void {
     const reasonOf = (server = 'gateway') => new OutcomeUnknownError(server, 'the call', 'the proxy shut down');
     this.#sessions.failInFlight(reasonOf);
