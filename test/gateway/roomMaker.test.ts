@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { isFullFor } from '../../src/gateway/session/callers/crowding.js';
 import { RoomMaker } from '../../src/gateway/session/callers/RoomMaker.js';
@@ -112,4 +113,22 @@ test('at /mcp a bound server that others wait for in vain is passed over at once
   expect(await stream.has(1)).toEqual([{ jsonrpc: '2.0', method: 'notifications/tools/list_changed' }]);
   expect(await toolsOf(second)).toEqual(['full__echo', 'well__echo']);
   await stream.stop();
+});
+
+test('a server whose connections others have is told of as full, not as silent', async () => {
+  const upstream = closeAfter(new FakeServer({ era: 'legacy', tools: { echo: {} } }));
+  const { url } = await upstream.listen();
+  const pool = closeAfter(new UnifiedPool({ ledger: false, maxConnections: 1 }));
+  pool.addServer({ name: 'full', transport: 'http', url, sharing: 'bound' });
+  const told: unknown[] = [];
+  const logger = { ...silentLogger, warn: (about: unknown) => void told.push((about as { error?: unknown }).error) };
+  const gateway = closeAfter(new Gateway({ pool, port: 0, listTimeoutMs: 50, logger }));
+  const front = (await gateway.listen()).url;
+  await new RawClient(`${front}/servers/full/mcp`).initialize();
+  const second = new RawClient(`${front}/mcp`);
+  await second.initialize();
+  expect((await second.call('tools/list')).result).toMatchObject({ tools: [] });
+  expect(told).toContainEqual(
+    expect.stringMatching(/^a connection of server "full": nothing free within 50 ms \(1 of 1 slots in use/),
+  );
 });

@@ -1,6 +1,5 @@
 import { FREE_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { RequestTimeoutError } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
@@ -16,6 +15,7 @@ import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { LEVELS, levelOf } from '../rpc/levels.js';
 import { checkUri, MAX_URI_LENGTH } from '../rpc/limits.js';
+import { lateFor } from '../session/callers/crowding.js';
 import { LogLevels } from '../session/LogLevels.js';
 import { addressOrigin } from '../session/origin.js';
 import { type ChangedKind, LIST_METHODS, Lists, type ListsOptions } from './lists/Lists.js';
@@ -215,9 +215,10 @@ export class AggregateEndpoint implements BareEndpoint {
 
   /** Never rejects, and takes no longer than clients wait; the start goes on behind. */
   async #infoOf(server: string, session: Downstream, signal: AbortSignal): Promise<KnownServer> {
-    const { callers, clock, listTimeoutMs, serverWaitMs, logger } = this.#options;
+    const { pool, callers, clock, listTimeoutMs, serverWaitMs, logger } = this.#options;
     let pending = true;
-    const late = (): Error => new RequestTimeoutError(server, 'initialize', listTimeoutMs);
+    const late = (): Error =>
+      lateFor({ pool, clock, caller: callers.of(server, session) }, server, 'initialize', listTimeoutMs);
     const bounds = { clock, timeoutMs: listTimeoutMs, signal: session.signal, late };
     const waitMs = callers.isShutOut(server, session) ? 0 : serverWaitMs;
     const info = withDeadline(bounds, (bounded) => callers.info(server, session, bounded)).then(

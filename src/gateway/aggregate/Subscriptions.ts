@@ -1,6 +1,6 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { messageOf, OptionError, RequestTimeoutError } from '../../core/errors.js';
+import { messageOf, OptionError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
@@ -11,6 +11,7 @@ import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
 import { checkUri } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
+import { lateFor } from '../session/callers/crowding.js';
 import { keptUp } from '../session/SessionSubscriptions.js';
 import type { Outward } from './passage/Outward.js';
 import type { UriRoute, Uris } from './uris/Uris.js';
@@ -95,7 +96,7 @@ export class Subscriptions {
     const opened = await Promise.all(
       [...byServer].map(async ([server, uris]) => {
         try {
-          const subscription = await this.#inTime(server, signal, (own) =>
+          const subscription = await this.#inTime(server, client, signal, (own) =>
             this.#subscribe(server, uris, client, onNotification, own),
           );
           void subscription.ended.then(() => this.#isGone(server) && onGone());
@@ -133,12 +134,14 @@ export class Subscriptions {
   /** What `open` opens, which ends with `signal`; it is given up when it is not open in time. */
   async #inTime(
     server: string,
+    client: Downstream,
     signal: AbortSignal,
     open: (signal: AbortSignal) => Promise<Subscription>,
   ): Promise<Subscription> {
-    const { clock, serverWaitMs } = this.#options;
+    const { pool, callers, clock, serverWaitMs } = this.#options;
     const tooLate = new AbortController();
-    const late = (): Error => new RequestTimeoutError(server, 'resources/subscribe', serverWaitMs);
+    const late = (): Error =>
+      lateFor({ pool, clock, caller: callers.of(server, client) }, server, 'resources/subscribe', serverWaitMs);
     try {
       return await within(open(AbortSignal.any([signal, tooLate.signal])), {
         clock,

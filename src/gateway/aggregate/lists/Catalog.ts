@@ -1,12 +1,13 @@
 import { listRestMs } from '../../../connection/ListPace.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
-import { keptError, keptText, messageOf, RequestTimeoutError, RpcError } from '../../../core/errors.js';
+import { keptError, keptText, messageOf, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { orAbandoned, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
+import { lateFor } from '../../session/callers/crowding.js';
 import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
 import { type Known, KnownLists, type ListHints } from './KnownLists.js';
 import { listOf, NO_ITEMS, type ServerList } from './ServerList.js';
@@ -147,9 +148,8 @@ export class Catalog<K extends ListKind> {
 
   /** What is known now of what the servers offer `session`, without asking any. */
   known(session: Downstream): ServerList<ListItems[K]>[] {
-    const servers = this.#options.pool.servers();
-    const nowMs = this.#options.clock.now();
-    return servers.map((server) => listOf(server, this.#listsOf(server, session).current(server), nowMs));
+    const { pool, clock } = this.#options;
+    return pool.servers().map((server) => listOf(server, this.#listsOf(server, session).current(server), clock.now()));
   }
 
   /** What one server offers `session`, as of its last list, which may be outdated. `fresh`: it is asked again when that one's time is over. */
@@ -252,9 +252,10 @@ export class Catalog<K extends ListKind> {
   async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<ValidListing<ListItems[K]> | undefined> {
     const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
     const bounds = { clock, timeoutMs: listTimeoutMs, signal };
+    let caller: Caller | undefined;
+    const late = (): Error => lateFor({ pool, clock, caller }, server, `${this.#kind}/list`, listTimeoutMs);
     try {
-      const late = (): Error => new RequestTimeoutError(server, `${this.#kind}/list`, listTimeoutMs);
-      const caller = who && (await within(who(), { ...bounds, late }));
+      caller = who && (await within(who(), { ...bounds, late }));
       const capabilities = pool.info(server, caller)?.capabilities;
       if (capabilities !== undefined && capabilities[capabilityOf(this.#kind)] === undefined) return NOTHING;
       const listing = await orAbandoned({ ...bounds, late }, (bounded) =>

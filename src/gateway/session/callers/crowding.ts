@@ -1,6 +1,7 @@
 import { Shares } from '../../../concurrent/Shares.js';
 import type { Clock } from '../../../core/clock.js';
-import type { McpPool } from '../../../pool/McpPool.js';
+import { AcquireTimeoutError, type PoolkitError, RequestTimeoutError, show } from '../../../core/errors.js';
+import type { Caller, McpPool } from '../../../pool/McpPool.js';
 import { POOL_DEFAULTS } from '../../../pool/server/options.js';
 
 /** What is known of a server stands for so long, in ms: finding it out walks through all of its connections and callers. */
@@ -73,4 +74,19 @@ export function isFullFor(pool: McpPool, server: string, clock: Clock, own?: (se
   shares.add('others', Math.max(0, figures.connections - mine));
   shares.add('own', mine);
   return !shares.mayTake('own', 1, 0, own === undefined);
+}
+
+/** Why a server's answer did not come in time: its caller waited for a connection that others have, or for the server. */
+export function lateFor(
+  { pool, clock, caller }: { readonly pool: McpPool; readonly clock: Clock; readonly caller: Caller | undefined },
+  server: string,
+  method: string,
+  timeoutMs: number,
+): PoolkitError {
+  const has = !pool.hasServer(server) || pool.info(server, caller) !== undefined;
+  if (has || !isFullFor(pool, server, clock)) return new RequestTimeoutError(server, method, timeoutMs);
+  const { connections: live = 0, queued: waiting = 0 } = figuresOf(pool, server, clock) ?? {};
+  const slots = pool.config(server)?.maxConnections ?? boundsOf(pool, clock).maxConnections;
+  const detail = { live, creating: 0, dying: 0, slots, inUse: live, waiting };
+  return new AcquireTimeoutError(`a connection of server ${show(server)}`, timeoutMs, detail);
 }
