@@ -59,6 +59,7 @@ test('log messages go to who asked for their level; the server is told the most 
   const [quiet, chatty, silent] = await Promise.all([open(url), open(url), open(url)]);
   await chatty.call('logging/setLevel', { level: 'debug' });
   await quiet.call('logging/setLevel', { level: 'error' });
+  expect(pool.calls.map(({ options }) => options.paramsText)).toEqual(['{"level":"debug"}', '{"level":"debug"}']);
   expect(pool.calls.map(({ params }) => params)).toEqual([{ level: 'debug' }, { level: 'debug' }]);
   const streams = await Promise.all([quiet.listen(), chatty.listen(), silent.listen()]);
   const log = (level: string, busy?: boolean) =>

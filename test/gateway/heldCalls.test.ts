@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { silentLogger } from '../../src/core/logger.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
@@ -66,7 +66,10 @@ test('a request is known by a short key however long its id is, and cancelled by
   }));
   const sent = calls.map((each) => client.send(each));
   await expect.poll(() => waiting.length).toBe(2);
+  const writing = vi.spyOn(JSON, 'stringify');
   expect(idKey({ id: id('a') }).length).toBeLessThan(100);
+  expect(writing).not.toHaveBeenCalled();
+  writing.mockRestore();
   await client.send({ jsonrpc: '2.0', method: 'notifications/cancelled', params: { requestId: id('b') } });
   for (const done of waiting.splice(0)) done();
   const [a, b] = await Promise.all(sent);

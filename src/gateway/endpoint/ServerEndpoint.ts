@@ -5,6 +5,7 @@ import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { McpPool, ServerInfo, ServerNotice, Subscription, SubscriptionFilter } from '../../pool/McpPool.js';
+import { changed } from '../bridge/paramsFor.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
@@ -210,9 +211,9 @@ export class ServerEndpoint implements BareEndpoint {
     const lowest = this.#callers.isBound(this.#server)
       ? level
       : (LEVELS[wanted.reduce((a, b) => Math.min(a, b))] ?? level);
-    const { paramsText: _, ...options } = call;
-    const asked = { ...params, level: lowest };
-    const result = await this.#callers.request(this.#server, session, 'logging/setLevel', asked, options);
+    const given = await changed(params, call, { params: { level: lowest } });
+    const options = { ...call, ...given };
+    const result = await this.#callers.request(this.#server, session, 'logging/setLevel', given.params, options);
     session.logLevel = level;
     return result;
   }

@@ -93,14 +93,16 @@ export function classify(message: unknown, text?: string): Incoming {
  * others, so that it is short.
  */
 export function idKey({ id, idText }: Pick<RequestMessage, 'id' | 'idText'>): string {
-  const exact = typeof id === 'string' || Number.isSafeInteger(id);
-  return keyText(exact ? JSON.stringify(id) : (idText ?? String(id)));
+  // A long one is told to no one: to write it as JSON takes as long as to parse it.
+  if (typeof id === 'string') return keyText(id.length > MAX_LABEL_LENGTH ? `"${id}` : JSON.stringify(id));
+  return keyText(Number.isSafeInteger(id) ? String(id) : (idText ?? String(id)));
 }
 
 /** What the request that a cancellation names is known by. */
 export function cancelledKey({ params, paramsText }: NotificationMessage): string | undefined {
   const id = params?.['requestId'];
-  if (typeof id !== 'string' && typeof id !== 'number') return undefined;
+  if (typeof id === 'string' || Number.isSafeInteger(id)) return idKey({ id: id as RpcId });
+  if (typeof id !== 'number') return undefined;
   const members = paramsText === undefined ? undefined : membersOf(paramsText);
   const idText = members === undefined ? undefined : memberText(paramsText ?? '', members, 'requestId');
   return idKey(idText === undefined ? { id } : { id, idText });
