@@ -1,10 +1,13 @@
 import { expect, test, vi } from 'vitest';
+import { ChainRuns } from '../../src/connection/calls/ChainRuns.js';
 import type { CallChanges, MiddlewareCall } from '../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
-import { Inbound } from '../../src/connection/calls/throughChain.js';
+import { Inbound, throughChain } from '../../src/connection/calls/throughChain.js';
 import { keepText, textOf } from '../../src/connection/channel/codec/exactText.js';
+import { systemClock } from '../../src/core/clock.js';
 import { OptionError } from '../../src/core/errors.js';
 import { silentLogger } from '../../src/core/logger.js';
+import { inTurnOrNow } from '../../src/core/time/turns.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { approve } from '../../src/middleware/ready/approve.js';
 import { cache } from '../../src/middleware/ready/cache.js';
@@ -13,6 +16,7 @@ import { Pins } from '../../src/middleware/ready/Pins.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { FakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { countTurns } from '../support/countTurns.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange, RawClient } from '../support/httpClient.js';
 
@@ -333,4 +337,31 @@ test('middleware that never ends keeps no gateway from closing: its calls are an
   await expect.poll(() => held).toBe(1);
   await gateway.close({ graceMs: 50 });
   expect((await call).error).toBeDefined();
+});
+
+test('large params that middleware has changed are written anew in a turn that has room for it', async () => {
+  const chain = new MiddlewareChain();
+  using turns = countTurns();
+  const seen: unknown[] = [];
+  chain.use(async ({ params }, next) => {
+    await inTurnOrNow(() => {
+      for (const endMs = performance.now() + 10; performance.now() < endMs; );
+    });
+    seen.push(turns.count);
+    return next({ params: { ...params, x: 1 } });
+  });
+  const params = { long: 'x'.repeat(100_000) };
+  const origin = { kind: 'request', from: 'client', server: 's', method: 'm', caller: undefined } as const;
+  await throughChain(
+    { chain, runs: new ChainRuns(systemClock), logger: silentLogger },
+    { ...origin, idempotent: false, era: () => undefined },
+    params,
+    { paramsText: JSON.stringify(params) },
+    async (own, { paramsText = '' }) => {
+      seen.push(turns.count);
+      expect(JSON.parse(paramsText)).toEqual(own);
+      return {};
+    },
+  );
+  expect(seen[1]).toBeGreaterThan(seen[0] as number);
 });

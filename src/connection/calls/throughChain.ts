@@ -114,9 +114,11 @@ async function passed<O extends ChainedOptions>(
   const inbound = listens === undefined ? undefined : new Inbound(chain, origin, logger);
   const own = inbound === undefined ? options : inbound.wrap(options);
   const end = async (passed: PassedCall): Promise<CallResult> => {
-    const same = passed.params === params && passed.changes === changes;
-    const result = await (same ? send(params, own) : send(passed.params, optionsOf(passed, { params, changes }, own)));
-    return CallResult.of(result, origin.server);
+    if (passed.params === params && passed.changes === changes)
+      return CallResult.of(await send(params, own), origin.server);
+    const changing = (): O => optionsOf(passed, { params, changes }, own);
+    const changed = paramsText.length < FREE_BYTES ? changing() : await inTurnOrNow(changing);
+    return CallResult.of(await send(passed.params, changed), origin.server);
   };
   const result = await chain.run(origin, params, changes, end, options.paramsText);
   // What was said before the answer is heard before it.

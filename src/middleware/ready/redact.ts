@@ -7,6 +7,7 @@ import { errorLike } from '../../core/errors/keptError.js';
 import { AcquireTimeoutError, OptionError, PoolkitError, RpcError } from '../../core/errors.js';
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns, STEP_CHARS } from './longText.js';
 
 export interface RedactOptions {
@@ -197,7 +198,10 @@ async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
     return left.length === 0;
   }, 1);
   for (const each of long) told(each, await clean.long(each));
-  return changed.size === 0 ? value : replaced(value, changed);
+  if (changed.size === 0) return value;
+  const own = await inTurnOrNow(() => replaced(value, changed));
+  // What is made of it may take as long.
+  return inTurnOrNow(() => own);
 }
 
 function replaced(value: unknown, by: ReadonlyMap<string, string>): unknown {
