@@ -268,6 +268,16 @@ test('no grace means SIGKILL at once, without EOF', async () => {
   await run;
 });
 
+test('one of which nothing is to be seen any more is not still alive: its end may be told later than the proof was due', async () => {
+  const { clock, group, exit, sequence } = scripted(0);
+  group.onSignal = () => (group.alive = []);
+  const run = sequence.run().catch((error: unknown) => error);
+  await clock.advance(300);
+  exit.tell();
+  await clock.advance(50);
+  expect(await run).toBeUndefined();
+});
+
 test('what a first SIGKILL missed is looked for and killed again long before it is reported', async () => {
   const { clock, group, exit, sequence } = scripted(0);
   let kills = 0;
