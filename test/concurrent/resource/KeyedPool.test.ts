@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { KeyedPool, type KeyedPoolOptions, type Lease } from '../../../src/pool/index.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { deferred, outcome } from './setupPool.js';
@@ -316,4 +316,18 @@ test('use, retire, retireWhere, inspect and close work over keys', async () => {
   expect(await closed).toMatchObject({ errors: [{ what: 'sessions: slow' }] });
   expect(c.revoked).toBe(true);
   expect([alive.size, clock.armedTimers, pool.inspect().state]).toEqual([0, 0, 'closed']);
+});
+
+test('for each of many keys in need, the others are looked at once, and not put in order', async () => {
+  const { pool } = setup({ maxResources: 150, maxQueue: 50 });
+  const leases: Lease<Item>[] = [];
+  for (let at = 0; at < 150; at++) leases.push(await pool.acquire(`held ${at}`));
+  const sort = vi.spyOn(Array.prototype, 'sort');
+  const needs = Array.from({ length: 50 }, (_, at) => pool.acquire(`needs ${at}`));
+  await tick();
+  const sorted = (sort.mock.contexts as unknown[][]).filter(({ length }) => length > 100);
+  sort.mockRestore();
+  expect(sorted).toEqual([]);
+  for (const lease of leases) lease.release();
+  for (const lease of await Promise.all(needs)) lease.release();
 });

@@ -101,10 +101,14 @@ export class KeyShares<K, R> {
   #makeRoom(): void {
     const unserved = [...this.#starving].filter(({ pool }) => pool.life.queue.size > 0).slice(this.#evicting);
     let left = false;
+    // What is of no use to one is of none to those that have as much: thousands may be in need.
+    let least = Number.POSITIVE_INFINITY;
     for (const member of unserved) {
-      const victim = this.#idleVictim(member) ?? this.#busyVictim(member);
-      if (victim === undefined) left = true;
-      else {
+      const victim = shareOf(member) >= least ? undefined : (this.#idleVictim(member) ?? this.#busyVictim(member));
+      if (victim === undefined) {
+        left = true;
+        least = Math.min(least, shareOf(member));
+      } else {
         victim.member.evicting++;
         this.#evicting++;
         victim.member.pool.retire(victim.resource, 'evicted');
@@ -140,14 +144,22 @@ export class KeyShares<K, R> {
 
   /** Of the keys that have more than the one in need, most first: what has been the key's longest, if for long enough. */
   #busyVictim(inNeed: Member<K, R>): Victim<K, R> | undefined {
-    const share = ({ permits, evicting }: Member<K, R>): number => permits - evicting;
-    const richer = [...this.members.values()].filter((member) => share(member) > share(inNeed));
     const dueMs = this.#scope.clock.now() - this.#maxHoldMs;
-    for (const member of richer.sort((a, b) => share(b) - share(a))) {
+    let found: Victim<K, R> | undefined;
+    let most = shareOf(inNeed);
+    // One look at each, and no list of them: thousands may be in need at once.
+    for (const member of this.members.values()) {
+      if (shareOf(member) <= most) continue;
       for (const { resource, state, createdMs } of member.pool.life.all.values()) {
-        if (state === 'live' && (createdMs <= dueMs || member.pool.life.queue.size === 0)) return { member, resource };
+        if (state !== 'live' || (createdMs > dueMs && member.pool.life.queue.size > 0)) continue;
+        found = { member, resource };
+        most = shareOf(member);
+        break;
       }
     }
-    return undefined;
+    return found;
   }
 }
+
+const shareOf = ({ permits, evicting }: Pick<Member<unknown, unknown>, 'permits' | 'evicting'>): number =>
+  permits - evicting;
