@@ -13,6 +13,7 @@ import {
   withMembers,
 } from '../../src/connection/channel/codec/members.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { classify, type RequestMessage } from '../../src/gateway/rpc/envelope.js';
 import { progressText } from '../../src/gateway/rpc/notices.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { StdioPool } from '../../src/pool/StdioPool.js';
@@ -258,6 +259,17 @@ test('a call in flight is cancelled by an id that JavaScript cannot hold, and on
   await post('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":9007199254740993}}');
   expect((await kept).text).toContain('"id":9007199254740992');
   expect((await cancelled).text).not.toContain('"result"');
+});
+
+test('a message is walked through once for where its params and members stand', () => {
+  const text = `{"jsonrpc":"2.0","id":9007199254740993,"method":"m","params":{"a":[${'1,'.repeat(500)}1]}}`;
+  const message: unknown = JSON.parse(text);
+  const looks = vi.spyOn(String.prototype, 'charCodeAt');
+  const { idText, paramsText } = classify(message, text) as RequestMessage;
+  const times = looks.mock.calls.length;
+  looks.mockRestore();
+  expect(times).toBeLessThan(1.5 * text.length);
+  expect([idText, paramsText]).toEqual(['9007199254740993', text.slice(text.indexOf('{"a"'), -1)]);
 });
 
 test('an object of any size and shape that is written anew stays JSON', () => {

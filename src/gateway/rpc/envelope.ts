@@ -1,6 +1,6 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { cutOut } from '../../connection/channel/codec/exactText.js';
-import { membersOf, memberText } from '../../connection/channel/codec/members.js';
+import { membersOf, memberText, objectAt } from '../../connection/channel/codec/members.js';
 import {
   META_CLIENT_CAPABILITIES,
   META_CLIENT_INFO,
@@ -80,9 +80,10 @@ export function classify(message: unknown, text?: string): Incoming {
   if (typeof method !== 'string') return { kind: 'invalid', id: known, why: 'method is a string' };
   if (params !== undefined && !isObject(params)) return { kind: 'invalid', id: known, why: 'params is an object' };
   if (id !== undefined && known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
-  const members = text === undefined ? undefined : membersOf(text);
-  const given = members && memberText(text as string, members, 'params');
-  const paramsText = given === undefined || membersOf(given) === undefined ? undefined : cutOut(given, text as string);
+  const whole = text === undefined ? undefined : objectAt(text, 0, 'params');
+  const members = whole?.members ?? (text === undefined ? undefined : membersOf(text));
+  const given = whole?.inside;
+  const paramsText = given && cutOut((text as string).slice(given.start, given.end), text as string);
   if (known === null) return { kind: 'notification', method, params, paramsText };
   const idText = members && memberText(text as string, members, 'id');
   return { kind: 'request', id: known, idText, method, params, paramsText };

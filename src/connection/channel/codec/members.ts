@@ -44,7 +44,8 @@ interface ObjectText {
 /** The object that stands under that name in the object of a text, found in one walk through both; undefined where `membersOf` is of either. */
 export const objectIn = (text: string, name: string): ObjectText | undefined => objectAt(text, 0, name)?.inside;
 
-function objectAt(text: string, at: number, name?: string): ObjectText | undefined {
+/** The object that begins at `at`, with that under `name`, by one walk; undefined where `membersOf` is of either. */
+export function objectAt(text: string, at: number, name?: string): ObjectText | undefined {
   const begin = skipSpace(text, at);
   if (text[begin] !== '{') return undefined;
   const members: Member[] = [];
