@@ -52,8 +52,11 @@ export async function legacyResult(result: Uint8Array): Promise<LegacyResult> {
 }
 
 const MAX_TYPE_CHARS = 1_024;
+const MAX_META_CHARS = 256 * 1_024;
 
 function withoutServerInfo(meta: string): string | undefined {
+  // Where so much stands beside it, it does no harm, and others would wait.
+  if (meta.length > MAX_META_CHARS) return meta;
   const rewriter = new MemberRewriter({ [META_SERVER_INFO]: null });
   const left = rewriter.push(Buffer.from(meta)).toString();
   return rewriter.changed && left === '{}' ? undefined : left;

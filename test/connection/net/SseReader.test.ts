@@ -195,3 +195,46 @@ test('an event that stands open has no more room than is left of what may be on 
   expect(incoming.bytes).toBe(0);
   expect(told).toEqual({ events: [], retries: [], oversized: 0 });
 });
+
+test('data of many lines is kept by itself while it comes, however it is cut and its lines end, and has as many as it likes', () => {
+  const lines = Array.from({ length: 90_000 }, (_, at) => (at % 3 === 0 ? '' : ` ${at},`));
+  const data = `{\n${lines.join('\n')}\n}`;
+  const event = `id: 1\ndata: ${data.replaceAll('\n', '\n:comment\ndata: ')}\n`;
+  const behind = 'data: {"other": 1}\n\n';
+  for (const [end, size, more] of [
+    ['\n', 1_000, ''],
+    ['\n', 65_536, 'retry: 5\n'],
+    ['\r\n', 7_001, ''],
+    ['\r', 65_536, 'id: 2\ndata: more\n'],
+    ['\n', 13, ''],
+  ] as const) {
+    const body = Buffer.from(`${event}${more}\n${behind}`.replaceAll('\n', end));
+    const told: unknown[] = [];
+    let long = 0;
+    const reader = new SseReader(1_000_000, unbounded);
+    reader.begin({
+      onEvent: ({ id, data: given }) => told.push([id, given]),
+      onRetry: () => undefined,
+      onOversized: () => expect.unreachable(),
+      onLongEvent: ({ id }, given) => told.push([id, String(given.take()), ++long]),
+    });
+    for (let at = 0; at < body.length; at += size) reader.push(body.subarray(at, at + size));
+    const whole = more.includes('more') ? ['2', `${data}\nmore`] : ['1', data, 1];
+    expect(told, JSON.stringify([end, size])).toEqual([whole, [undefined, '{"other": 1}']]);
+    expect(reader.pending).toBe(0);
+  }
+});
+
+test('an event of very many lines that are no data is too large', () => {
+  const chunk = Buffer.from('x\n'.repeat(30_000));
+  const told: string[] = [];
+  const reader = new SseReader(64e6, unbounded);
+  reader.begin({
+    onEvent: ({ data }) => told.push(data),
+    onRetry: () => undefined,
+    onOversized: () => told.push('too large'),
+    onLongEvent: () => expect.unreachable(),
+  });
+  for (const each of [chunk, chunk, chunk, Buffer.from('data: 1\n\n')]) reader.push(each);
+  expect(told).toEqual(['too large']);
+});

@@ -38,6 +38,14 @@ test('a large result is changed in turns of the event loop, whatever it is chang
   expect(sealed.text).not.toContain('secret');
 });
 
+test('the `_meta` of a modern result is looked through for what a legacy client is not told, unless it is very long', async () => {
+  const own = (more: string): Buffer =>
+    Buffer.from(`{"content":[],"_meta":{"io.modelcontextprotocol/serverInfo":{},"a":"${more}"}}`);
+  expect(String((await legacyResult(own('b'))).bytes)).toBe('{"content":[],"_meta":{"a":"b"}}');
+  const long = own('x'.repeat(300_000));
+  expect((await legacyResult(long)).bytes).toBe(long);
+});
+
 test('a list of tasks that is too large to be read is refused, and a large result makes no task', async () => {
   const tasks = ownTasks();
   const list = Buffer.from(`{"tasks":[],"x":"${'x'.repeat(8 * MIB)}"}`);

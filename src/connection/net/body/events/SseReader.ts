@@ -6,6 +6,7 @@ import type { Incoming } from '../IncomingBytes.js';
 import { type LongReader, WholeBody } from '../WholeBody.js';
 import { CommentFilter } from './CommentFilter.js';
 import { DATA, dataOf, isWhole } from './eventData.js';
+import { LongData, splitData } from './LongData.js';
 import { SkippedEvent } from './SkippedEvent.js';
 
 /** One event. `data` may be empty: that is no garbage, but how servers hand out an id. */
@@ -23,44 +24,40 @@ export interface SseSink extends LongReader {
   onOversized(): void;
   /** In place of that, on a stream that goes on: an event was passed over, above the cap, or, `why`, with no room for it. The edges are its data's. */
   onSkipped?(edges: Edges, why?: Error): void;
-  /** In place of `onEvent`: the event's data is all of `data`, on one line. It is not to be kept. */
+  /** In place of `onEvent`: the event's data is all of `data`. It is not to be kept. */
   onLongEvent?(event: Omit<SseEvent, 'data'>, data: WholeBody): void;
 }
 
-const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const RETURN = 0x0d;
 const BLANK_LINE = Buffer.from('\n\n');
-/** What the parser makes of each line takes so much memory for a moment, in bytes. */
-const LINE_BYTES = 64;
-/** A line of data from this size on is kept by itself, as bytes; the parser gets an empty one in its place. */
-const LONG_LINE_BYTES = SCAN_BYTES;
+/** Data from this size on is kept by itself, as bytes, while it comes; the parser, which makes an event in one turn, gets an empty line in its place. */
+const LONG_BYTES = SCAN_BYTES;
 /** What stands before the data of a line, and its end: it does not count. */
 const FIELD_BYTES = 7;
-/** So many lines an event may have whatever `maxEventBytes` is. */
-const FREE_LINES = 65_536;
+/** What the parser gets of an event may have so many lines. */
+const MAX_LINES = 65_536;
+/** And so many bytes, where data can be kept by itself. */
+const MAX_PARSED_BYTES = 8 * 1_024 * 1_024;
 
 /**
  * Turns the bytes of an event stream into events, however they are cut: within a character, a line or a line's end.
  * An event that never got its blank line is none. The parser gets whole events only: what it keeps of half an event
  * cannot be bounded from outside. The event that stands open is kept here, as bytes without its comments, which count as on
- * their way; it may have `maxEventBytes`, and as many lines as fit into them at 64 bytes each. One reader serves one stream after the other.
+ * their way; it may have `maxEventBytes`. One reader serves one stream after the other.
  */
 export class SseReader implements LongReader {
   readonly #parser: EventSourceParser;
   readonly #maxEventBytes: number;
-  readonly #maxLines: number;
   readonly #comments = new CommentFilter();
   /** The event that stands open. */
   readonly #held: WholeBody;
   #heldLines = 0;
   readonly #incoming: Incoming;
-  /** Its data, where that is one long line. */
-  #long: WholeBody | undefined;
+  /** Its data, where that is long. */
+  #long: LongData | undefined;
   /** While an event is passed over. */
   #skipped: SkippedEvent | undefined;
-  /** That line goes on. */
-  #inLong = false;
   /** Whether there is one was looked at. */
   #looked = false;
   /** Whose stream it reads; undefined when nothing more is handed on. */
@@ -75,7 +72,6 @@ export class SseReader implements LongReader {
 
   constructor(maxEventBytes: number, incoming: Incoming) {
     this.#maxEventBytes = maxEventBytes;
-    this.#maxLines = Math.max(FREE_LINES, maxEventBytes / LINE_BYTES);
     this.#incoming = incoming;
     this.#held = new WholeBody(incoming, this);
     this.#parser = createParser({
@@ -99,9 +95,10 @@ export class SseReader implements LongReader {
 
   /** @throws Error when there is no room for it among what is on its way. */
   push(chunk: Buffer): void {
-    const rest = this.#inLong ? this.#longPart(chunk) : chunk;
     if (this.#sink === undefined) return;
-    let bytes = this.#comments.without(this.#withPlainEnds(rest), this.#lineStart);
+    let bytes = this.#comments.without(this.#withPlainEnds(chunk), this.#lineStart);
+    if (this.#long?.open === true && bytes.length > 0) bytes = this.#longPart(bytes, this.#long);
+    if (this.#sink === undefined) return;
     if (bytes.length > 0 && this.#skipped !== undefined) bytes = this.#skip(bytes, this.#skipped);
     if (bytes.length === 0) return;
     const end = this.#endOfEvents(bytes);
@@ -130,7 +127,6 @@ export class SseReader implements LongReader {
     const text = utf8Text(this.#held.join());
     if (!(this.#long === undefined ? isWhole(dataOf(text)) : this.#long.whole || isWhole(this.#long.join()))) return;
     this.#forgetHeld();
-    this.#inLong = false;
     this.#lineStart = true;
     this.#feed(text.endsWith('\n') ? `${text}\n` : `${text}\n\n`);
   }
@@ -200,39 +196,35 @@ export class SseReader implements LongReader {
     if (this.#sink === undefined) return;
     for (let at = bytes.indexOf(NEWLINE); at >= 0; at = bytes.indexOf(NEWLINE, at + 1)) this.#heldLines++;
     const full = this.#held.push(bytes);
-    if (this.#held.bytes > this.#maxHeldBytes || this.#heldLines > this.#maxLines) this.#tooMuch();
+    const parsed = this.#sink.onLongEvent === undefined ? Number.POSITIVE_INFINITY : MAX_PARSED_BYTES;
+    if (this.#held.bytes > Math.min(this.#maxHeldBytes, parsed) || this.#heldLines > MAX_LINES) this.#tooMuch();
     else if (full !== undefined) this.#tooMuch(full);
-    else if (this.#held.bytes >= LONG_LINE_BYTES && !this.#looked) this.#becomeLong();
+    else if (this.#held.bytes >= LONG_BYTES && !this.#looked) this.#becomeLong();
   }
 
-  /** The line that stands open is the only one of data so far, and long: from here on it is kept by itself. */
+  /** Its data is long, and goes on: from here on it is kept by itself. */
   #becomeLong(): void {
-    this.#looked = true;
-    const sink = this.#sink;
     const bytes = this.#held.join();
-    const start = bytes.lastIndexOf(NEWLINE) + 1;
-    const [before, line] = [bytes.toString('latin1', 0, start), bytes.subarray(start)];
-    if (sink?.onLongEvent === undefined || line.length < LONG_LINE_BYTES / 2) return;
-    if (line.toString('latin1', 0, DATA.length) !== DATA || /^data/m.test(before)) return;
+    const split = this.#sink?.onLongEvent && splitData(bytes);
+    this.#looked = split !== undefined || bytes.length >= 2 * LONG_BYTES;
+    if (split === undefined) return;
     this.#forgetHeld();
-    this.#long = new WholeBody(this.#incoming, sink);
-    this.#inLong = true;
+    this.#long = new LongData(this.#incoming, this.#sink);
     const full =
-      this.#held.push(Buffer.from(`${before}${DATA}`, 'latin1')) ??
-      this.#long.push(line.subarray(line[DATA.length] === SPACE ? DATA.length + 1 : DATA.length));
+      this.#held.push(Buffer.concat([split.beside, Buffer.from(DATA)])) ??
+      this.#long.push(split.data) ??
+      this.#long.pushLines(split.rest).full;
     if (full) this.#tooMuch(full);
   }
 
-  /** A part of the long line; what stands behind its end. */
-  #longPart(chunk: Buffer): Buffer {
-    const newline = chunk.indexOf(NEWLINE);
-    const back = chunk.subarray(0, newline < 0 ? chunk.length : newline).indexOf(RETURN);
-    const end = back >= 0 ? back : newline >= 0 ? newline : chunk.length;
-    this.#inLong = end === chunk.length;
-    const full = this.#long?.push(chunk.subarray(0, end));
+  /** More of it; what stands behind its end. */
+  #longPart(bytes: Buffer, long: LongData): Buffer {
+    const { rest, full } = long.pushLines(bytes);
+    // The rest begins with the end of a line.
+    this.#lineStart = rest.length === 0 && bytes[bytes.length - 1] === NEWLINE;
     if (this.pending > this.#maxHeldBytes) this.#tooMuch();
     else if (full !== undefined) this.#tooMuch(full);
-    return chunk.subarray(end);
+    return rest;
   }
 
   /** Bytes of the event that stands open, at which its data is above `maxEventBytes` for certain. */
@@ -261,7 +253,6 @@ export class SseReader implements LongReader {
     this.#forgetHeld();
     this.#long?.landed();
     this.#long = undefined;
-    this.#inLong = false;
     this.#skipped = undefined;
   }
 
