@@ -1,7 +1,7 @@
 import type { CallResult } from '../connection/calls/CallResult.js';
 import type { MiddlewareCall } from '../connection/calls/Middleware.js';
 import { isForOne, isLeased } from '../connection/calls/MiddlewareChain.js';
-import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../connection/channel/codec/parsingCost.js';
+import { costsMore, MAX_READ_BYTES, MAX_TOLD_COST } from '../connection/channel/codec/parsingCost.js';
 import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
 import { RpcError } from '../core/errors.js';
 
@@ -54,7 +54,7 @@ function read(result: CallResult): Said {
   if (raw instanceof Uint8Array) {
     const bytes = Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength);
     if (!WORDS.some((word) => bytes.includes(word))) return NOTHING;
-    if (bytes.length > MAX_READ_BYTES || costsMore(bytes, MAX_ANSWER_COST)) return UNREAD;
+    if (bytes.length > MAX_READ_BYTES || costsMore(bytes, MAX_TOLD_COST)) return UNREAD;
   }
   const value = (result.value ?? {}) as Record<string, unknown>;
   const { ttlMs, cacheScope, isError, resultType = 'complete', requestState, task } = value;

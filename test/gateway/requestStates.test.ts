@@ -118,3 +118,13 @@ test('params that are written anew, since a name in their _meta comes twice, say
   expect(opened.params).toMatchObject({ requestState: 'own' });
   expect(opened.paramsText).toBeUndefined();
 });
+
+test('a state of more than 1 MiB is refused', async () => {
+  const states = new RequestStates(undefined);
+  const of = { principal: undefined, server: 's', method: 'tools/call', params: {} };
+  const asked = (length: number): Buffer =>
+    Buffer.from(`{"resultType":"input_required","requestState":"${'x'.repeat(length)}"}`);
+  const outcome = async (length: number): Promise<unknown> => states.sealed(of, asked(length));
+  expect(String(await outcome(1_000_000))).toContain('input_required');
+  await expect(outcome(1_100_000)).rejects.toMatchObject({ code: 'ERR_MESSAGE_TOO_LARGE' });
+});

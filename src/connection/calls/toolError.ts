@@ -1,7 +1,8 @@
 import { utf8Text } from '../../core/text/utf8Text.js';
 import { membersOf, memberText } from '../channel/codec/members.js';
-import { MAX_READ_BYTES } from '../channel/codec/parsingCost.js';
 
+/** So much is looked through at one go. What is longer is told by what comes in pieces. */
+const MAX_BYTES = 1_024 * 1_024;
 const NAME = Buffer.from('"isError"');
 
 /** Whether a tool's result says that the tool failed; of one that is still bytes only when its name is found is more read. */
@@ -10,7 +11,7 @@ export function isToolError(result: unknown): boolean {
     return (result as { readonly isError?: unknown } | null | undefined)?.isError === true;
   }
   // It takes long to look through, and says more than what went wrong.
-  if (result.length > MAX_READ_BYTES) return false;
+  if (result.length > MAX_BYTES) return false;
   const bytes = result instanceof Buffer ? result : Buffer.from(result.buffer, result.byteOffset, result.byteLength);
   // The text of a result may name it too: the member itself decides.
   if (!bytes.includes(NAME)) return false;

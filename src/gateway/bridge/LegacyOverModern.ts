@@ -21,6 +21,7 @@ import { acrossEras } from '../endpoint/crossing.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { changed } from './paramsFor.js';
+import { MAX_STATE_CHARS } from './RequestStates.js';
 import { legacyResult } from './resultText.js';
 
 /** Sends a call up, to whichever connection the session has. */
@@ -42,8 +43,6 @@ interface Input {
 
 /** Rounds of one call, after which its server is taken for one that never has enough. */
 const MAX_ROUNDS = 32;
-/** Of what it wants back with the answers, which is written again in the next round. */
-const MAX_STATE_CHARS = 1_024 * 1_024;
 /** Questions of one round. */
 const MAX_QUESTIONS = 100;
 

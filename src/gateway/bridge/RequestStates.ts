@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { LONG_BYTES } from '../../connection/channel/large/LongMessage.js';
 import type { OnLarge } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
+import { MessageTooLargeError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
@@ -10,6 +11,9 @@ import { MemberRewriter } from '../rpc/rewriting/MemberRewriter.js';
 import { rewritten } from '../rpc/rewriting/rewritten.js';
 import { TicketSeal } from '../tickets/TicketSeal.js';
 import { changed, type GivenParams } from './paramsFor.js';
+
+/** What a server wants back is written again in each round. */
+export const MAX_STATE_CHARS = 1_024 * 1_024;
 
 /** Whose call it is, and which: another cannot be given its state. */
 export interface StateOf {
@@ -61,10 +65,12 @@ export class RequestStates {
     let kind: unknown = 'input_required';
     return new MemberRewriter({
       resultType: (value) => {
-        kind = stringOf(value);
+        kind = value.length > MAX_STATE_CHARS ? undefined : stringOf(value);
         return value;
       },
       requestState: (value) => {
+        if (kind === 'input_required' && value.length > MAX_STATE_CHARS)
+          throw new MessageTooLargeError(of.server, 'incoming', value.length, MAX_STATE_CHARS);
         const state = kind === 'input_required' ? stringOf(value) : undefined;
         return state === undefined ? value : JSON.stringify(this.#seal.seal(state, purposeOf(of)));
       },

@@ -106,12 +106,16 @@ export function checkReadable(server: string, { length }: { readonly length: num
 }
 
 interface Answered {
+  readonly method: string;
   readonly options: { readonly raw?: boolean };
 }
 
+/** In these a server describes itself, in 1 MiB at most. */
+const HANDSHAKES: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
+
 /** What an answer to that call may cost to be parsed: of one whose result stays bytes only errors are. */
 export const maxCostOf = (call: Answered | undefined): number =>
-  call === undefined || call.options.raw === true ? MAX_TOLD_COST : MAX_ANSWER_COST;
+  call === undefined || call.options.raw === true || HANDSHAKES.has(call.method) ? MAX_TOLD_COST : MAX_ANSWER_COST;
 
 /** The text of a message; `calls` tell of the bytes of one that is not short which of them waits for it. @throws Error when it costs too much to be parsed. */
 export function parsableText(data: Buffer | string, calls: { answers(bytes: Buffer): Answered | undefined }): string {
