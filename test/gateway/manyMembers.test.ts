@@ -7,6 +7,7 @@ import { HeldBytes } from '../../src/gateway/http/HeldBytes.js';
 import { ReadingOrder } from '../../src/gateway/http/request/ReadingOrder.js';
 import { readBody } from '../../src/gateway/http/request/readBody.js';
 import { type ReadMessages, readMessages } from '../../src/gateway/rpc/readMessages.js';
+import { collectGarbage } from '../support/collectGarbage.js';
 import { FakePool } from '../support/FakePool.js';
 import { RawClient } from '../support/httpClient.js';
 
@@ -59,7 +60,7 @@ const bodyWith = (args: string): string =>
   `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":${args}}}`;
 const nested = (count: number): string => `{"x":[${'[],'.repeat(count)}[]]}`;
 
-test('long arguments are held as their text: each reader parses them anew', () => {
+test('long arguments are held as their text, which is parsed once in each turn in which it is read', async () => {
   const text = bodyWith(nested(10_000));
   const said = read(text);
   const [message] = said.messages;
@@ -67,6 +68,9 @@ test('long arguments are held as their text: each reader parses them anew', () =
   expect(message.params?.['name']).toBe('x');
   const first = message.params?.['arguments'] as { x: unknown[] };
   expect(first.x).toHaveLength(10_001);
+  expect(message.params?.['arguments']).toBe(first);
+  await new Promise((resolve) => setImmediate(resolve));
+  collectGarbage();
   expect(message.params?.['arguments']).toEqual(first);
   expect(message.params?.['arguments']).not.toBe(first);
   expect(said.heldBytes).toBeLessThan(3.1 * text.length + 10_000);

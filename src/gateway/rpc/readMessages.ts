@@ -59,7 +59,9 @@ export async function readLargeMessages(
 ): Promise<ReadMessages | Unreadable> {
   const parsed = await parsedInTurns(body);
   if ('failure' in parsed) return parsed;
-  const read = await inTurn(() => understood(parsed.value, parsed.text, headers));
+  const { value, text } = parsed;
+  const message = Array.isArray(value) ? undefined : await inTurn(() => classify(value, text));
+  const read = await inTurn(() => understood(value, text, headers, message));
   return inTurn(() => read);
 }
 
@@ -82,20 +84,25 @@ function parse(text: string): unknown {
   }
 }
 
-function understood(parsed: unknown, text: string, headers: IncomingHttpHeaders): ReadMessages | Unreadable {
+/** `message`: what it is, where that is known. */
+function understood(
+  parsed: unknown,
+  text: string,
+  headers: IncomingHttpHeaders,
+  message = Array.isArray(parsed) ? undefined : classify(parsed, text),
+): ReadMessages | Unreadable {
   const modern = isModern(headers, parsed);
   if (Array.isArray(parsed) && parsed.length > MAX_BATCH) {
     return unreadable(400, RPC_CODES.invalidRequest, `an array has ${MAX_BATCH} messages at most`);
   }
-  if (Array.isArray(parsed))
+  if (Array.isArray(parsed) || message === undefined)
     return held(
-      parsed.map((each) => classify(each)),
+      (parsed as unknown[]).map((each) => classify(each)),
       true,
       modern,
       text.length,
       text.length,
     );
-  const message = classify(parsed, text);
   if (message.kind === 'response') {
     keepText(message.result, text, 'result');
     keepText(message.error, text, 'error');
