@@ -1,4 +1,5 @@
 import { afterEach, expect, test } from 'vitest';
+import { OptionError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { bearerTokens } from '../../src/gateway/users/bearerTokens.js';
@@ -19,7 +20,7 @@ const start = async (options: Partial<GatewayOptions> = {}): Promise<string> => 
         'tools/call': () => new Promise((end) => hold?.(() => end({ content: [] }))),
       },
     },
-    two: {},
+    two: { capabilities: { resources: {} }, lists: { resources: [{ uri: 'b:1', name: 'b' }] } },
   });
   gateway = new Gateway({ pool, port: 0, ...options });
   return (await gateway.listen()).url;
@@ -92,6 +93,16 @@ test('log messages go to who asked for their level; the server is told the most 
   const levels = streams.map(({ messages }) => messages.map(({ params }) => params?.['level']));
   expect(levels).toEqual([['alert', undefined], ['info', undefined], [undefined]]);
   await Promise.all(streams.map((stream) => stream.stop()));
+});
+
+test('that a server offers no subscriptions is told as of a method that is not there', async () => {
+  const url = await start();
+  pool.subscribe = (_, filter) => Promise.reject(new OptionError('filter', filter, 'what the server offers'));
+  for (const path of ['/servers/two/mcp', '/mcp']) {
+    const client = await open(url + path);
+    const message = 'server "two" offers no subscriptions to resources';
+    expect((await client.call('resources/subscribe', { uri: 'b:1' })).error).toEqual({ code: -32_601, message });
+  }
 });
 
 test('a resource subscription is its session’s own, and ends with it', async () => {

@@ -12,7 +12,7 @@ import { Refusal } from '../rpc/failure.js';
 import { checkUri } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import { lateFor } from '../session/callers/crowding.js';
-import { keptUp } from '../session/SessionSubscriptions.js';
+import { keptUp, untilOpen } from '../session/SessionSubscriptions.js';
 import type { Outward } from './passage/Outward.js';
 import type { UriRoute, Uris } from './uris/Uris.js';
 
@@ -72,8 +72,7 @@ export class Subscriptions {
     const subscribe = (): Promise<Subscription> =>
       this.#subscribe(route.server, [[given as string, route.uri]], session, tell, signal);
     const opened = session.subscribe(given as string, subscribe, signal);
-    // Another request for the same may have been first: that one waits as it likes.
-    await within(opened, { clock: this.#options.clock, signal });
+    await untilOpen(route.server, opened, { clock: this.#options.clock, signal });
     if (given === route.uri) this.#options.uris.keep(route.server, route.uri, session);
     return {};
   }

@@ -13,7 +13,7 @@ import { LEVELS, levelOf } from '../rpc/levels.js';
 import { checkUri } from '../rpc/limits.js';
 import type { Callers } from '../session/callers/Callers.js';
 import type { TaskOwner } from '../session/OwnTasks.js';
-import { keptUp } from '../session/SessionSubscriptions.js';
+import { keptUp, untilOpen } from '../session/SessionSubscriptions.js';
 import { acrossEras } from './crossing.js';
 import { discovered } from './discovered.js';
 import type { BareEndpoint, CallOptions, Downstream, EndpointInfo, ListenOptions } from './Endpoint.js';
@@ -187,9 +187,7 @@ export class ServerEndpoint implements BareEndpoint {
     // What the subscription keeps: the call itself has its request.
     const signal = signalOf(call.signal);
     const subscribe = (): Promise<Subscription> => this.#keptUp(session, { resourceUris: [uri] }, signal);
-    const opened = session.subscribe(uri, subscribe, signal);
-    // Another request for the same may have been first: that one waits as it likes.
-    await within(opened, { clock: this.#clock, signal });
+    await untilOpen(this.#server, session.subscribe(uri, subscribe, signal), { clock: this.#clock, signal });
     return {};
   }
 

@@ -1,9 +1,10 @@
 import { Shares } from '../../concurrent/Shares.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { OptionError, QueueFullError, RpcError } from '../../core/errors.js';
+import { OptionError, QueueFullError, RpcError, show } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
+import { type WaitBounds, within } from '../../core/time/within.js';
 import type { Subscription } from '../../pool/McpPool.js';
 import { isGone, MovingSubscription } from '../../targets/MovingSubscription.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
@@ -61,6 +62,19 @@ export function keptUp(
   const isFinal = (error: unknown): boolean =>
     isGone(error) || error instanceof RpcError || error instanceof OptionError;
   return MovingSubscription.open(open, { server, clock, logger, signal, closing: session.signal, isFinal });
+}
+
+/**
+ * Resolves when a session's subscription at `server` is open. Another request for the same may have been first: each waits as it likes.
+ * @throws Refusal, as of a method that is not there, where the server offers no subscriptions
+ */
+export async function untilOpen(server: string, opened: Promise<void>, options: WaitBounds): Promise<void> {
+  try {
+    await within(opened, options);
+  } catch (error) {
+    if (!(error instanceof OptionError) || error.option !== 'filter') throw error;
+    throw new Refusal(RPC_CODES.methodNotFound, `server ${show(server)} offers no subscriptions to resources`);
+  }
 }
 
 /** What one session subscribed to, once per URI. */
