@@ -3,7 +3,14 @@ import { RE2JS } from 're2js';
 import { expect, test, vi } from 'vitest';
 import { CallResult } from '../../src/connection/calls/CallResult.js';
 import type { MiddlewareCall } from '../../src/connection/calls/Middleware.js';
-import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns } from '../../src/middleware/ready/longText.js';
+import {
+  decodedInTurns,
+  encodedInTurns,
+  LONG_CHARS,
+  replacedInTurns,
+  STEP_CHARS,
+  unescapedInTurns,
+} from '../../src/middleware/ready/longText.js';
 import { redact } from '../../src/middleware/ready/redact.js';
 import { countTurns } from '../support/countTurns.js';
 
@@ -105,4 +112,24 @@ test('bytes are decoded and encoded in turns, no character of them cut', async (
   expect(turns.count).toBeGreaterThanOrEqual(10);
   const odd = Buffer.from([0x22, 0xff, 0xe2, 0x82, 0x22]);
   expect(await decodedInTurns(odd)).toBe(odd.toString());
+});
+
+test('escapes are read in turns, none of them cut', async () => {
+  const escapes = fc.array(fc.constantFrom('\\', '\\\\', '\\"', '\\u0041', '\\u', '\\u00', '/', '"', 'u', '4', 'a\\'), {
+    maxLength: 12,
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(escapes, fc.integer({ min: 0, max: 12 })), { minLength: 1 }), async (parts) => {
+      const text = parts.map(([each, less]) => each.join('') + 'x'.repeat(STEP_CHARS - less)).join('');
+      const wanted = text.replace(/\\(?:u([0-9a-f]{4})|(["\\/]))/gi, (_, hex: string | undefined, char: string) =>
+        hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16)),
+      );
+      expect((await unescapedInTurns(text)) === wanted).toBe(true);
+    }),
+    { numRuns: 60 },
+  );
+  using _ = slowClock();
+  using turns = countTurns();
+  await unescapedInTurns('\\/'.repeat(20 * STEP_CHARS));
+  expect(turns.count).toBeGreaterThan(30);
 });

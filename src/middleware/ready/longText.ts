@@ -111,3 +111,31 @@ function edgeOf(text: string, at: number): number {
   const code = text.charCodeAt(at);
   return code >= 0xdc00 && code < 0xe000 ? at + 1 : at;
 }
+
+/** The longest escape, but for its last character. */
+const ESCAPE_CHARS = 5;
+const ESCAPE = /\\(?:u([0-9a-f]{4})|(["\\/]))/gi;
+
+/** A text with what JSON escapes in it read, where that is told by a code, a quote, a backslash or a slash. */
+export async function unescapedInTurns(text: string): Promise<string> {
+  if (!text.includes('\\')) return text;
+  const read: string[] = [];
+  let at = 0;
+  await inSlices(() => {
+    let taken = 0;
+    const piece = text
+      .slice(at, at + STEP_CHARS)
+      .replace(ESCAPE, (found, hex: string | undefined, char: string, from: number) => {
+        taken = from + found.length;
+        return hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16));
+      });
+    const last = Math.min(at + STEP_CHARS, text.length);
+    // One that is cut is read in the next step.
+    const cut = last < text.length ? text.indexOf('\\', Math.max(at + taken, last - ESCAPE_CHARS)) : -1;
+    const rest = cut < 0 || cut >= last ? 0 : last - cut;
+    read.push(rest === 0 ? piece : piece.slice(0, -rest));
+    at = last - rest;
+    return at === text.length;
+  }, 1);
+  return read.join('');
+}

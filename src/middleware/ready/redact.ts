@@ -8,7 +8,14 @@ import { AcquireTimeoutError, OptionError, PoolkitError, RpcError } from '../../
 import { checkBoolean, checkText, withDefaults } from '../../core/options.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
-import { decodedInTurns, encodedInTurns, LONG_CHARS, replacedInTurns, STEP_CHARS } from './longText.js';
+import {
+  decodedInTurns,
+  encodedInTurns,
+  LONG_CHARS,
+  replacedInTurns,
+  STEP_CHARS,
+  unescapedInTurns,
+} from './longText.js';
 
 export interface RedactOptions {
   /**
@@ -127,14 +134,10 @@ async function cleanedError(error: unknown, clean: Clean, causes = MAX_CAUSES): 
   return errorLike(error, message, cause, fields);
 }
 
-const ESCAPE = /\\(?:u([0-9a-f]{4})|(["\\/]))/gi;
-
 /** A message may quote the JSON of an answer: what matches once it is read is replaced, too. */
 async function cleanedMessage(message: string, clean: Clean): Promise<string> {
   const said = String(await cleaned(message, clean));
-  const read = said.replace(ESCAPE, (_, hex: string | undefined, char: string) =>
-    hex === undefined ? char : String.fromCharCode(Number.parseInt(hex, 16)),
-  );
+  const read = await unescapedInTurns(said);
   const own = String(await cleaned(read, clean));
   return own === read ? said : own;
 }

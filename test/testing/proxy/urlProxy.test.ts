@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { OptionError } from '../../../src/core/errors.js';
 import { fakeServer } from '../../../src/testing/fake/FakeServer.js';
@@ -111,6 +113,20 @@ test('a server that is not there is 502, which says that nothing is known of the
   expect(await tool(pool, 'echo', { text: 'c' })).toBe('c');
   await http.close();
   expect(await outcome(tool(pool, 'echo', { text: 'd' }))).toBe('ERR_OUTCOME_UNKNOWN');
+});
+
+test.each(['099 Odd', '000 Odd', '200 O\x01dd'])('a server that answers %j is 502', async (status) => {
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.once('data', () => void socket.end(`HTTP/1.1 ${status}\r\ncontent-length: 0\r\n\r\n`));
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closeAfter({ close: async () => void server.close() });
+  const { url } = await proxyOf(`http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`);
+  for (const method of ['GET', 'POST', 'DELETE']) {
+    const body = method === 'POST' ? '{"jsonrpc":"2.0","id":1,"method":"ping"}' : undefined;
+    expect(await send(url, method, body)).toMatchObject({ status: 502, text: expect.stringContaining('no HTTP') });
+  }
 });
 
 test.each(['', 'tcp://127.0.0.1:1', '/mcp', 7])('no upstream: %s', async (upstream) => {

@@ -119,7 +119,16 @@ export function passOn(
     got.resume();
     return;
   }
-  res.writeHead(got.statusCode ?? 502, got.statusMessage, headersOf(got).flat());
+  try {
+    res.writeHead(got.statusCode ?? 502, got.statusMessage, headersOf(got).flat());
+  } catch {
+    // A status below 100, or a reason of control characters: Node reads both, and writes none.
+    got.destroy();
+    res
+      .writeHead(502, 'Bad Gateway', { 'content-type': 'text/plain' })
+      .end('the server behind the fault proxy answered no HTTP');
+    return;
+  }
   res.flushHeaders();
   got.on('data', (chunk: Buffer) => {
     if (!open() || res.destroyed || res.write(chunk)) return;
