@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createNetServer } from 'node:net';
 import { expect, test } from 'vitest';
 import { ForeignGatewayError, OwnAgent } from '../../src/cli/desk/OwnAgent.js';
 import { HttpLink, LinkError } from '../../src/gateway/stdio/HttpLink.js';
@@ -25,6 +25,14 @@ test.each(['127.0.0.1', '0.0.0.0', '::1', '::'])(
     }
   },
 );
+
+test('a gateway that ends its connections and its listener as one comes keeps no one waiting', async () => {
+  const server = createNetServer((socket) => void (socket.destroy() && server.close())).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  using link = new HttpLink({ url: new URL(`http://127.0.0.1:${port}/mcp`), agent: new OwnAgent({ keepAlive: true }) });
+  await expect(link.request({ method: 'POST', body: '{}' })).rejects.toBeInstanceOf(LinkError);
+});
 
 const ANSWERS =
   's.on("data",(data)=>{console.log("got",String(data));s.end("HTTP/1.1 200 OK\\r\\ncontent-length: 2\\r\\n\\r\\n{}")})';

@@ -36,15 +36,17 @@ export class OwnAgent extends Agent {
     callback?: (error: Error | null, stream: Duplex) => void,
   ): Duplex | null | undefined {
     const socket = connect(options as NetConnectOpts);
+    let untold = callback;
     const over = (error: Error | null): void => {
       socket.removeListener('error', over);
-      callback?.(error, socket);
+      untold?.(error, socket);
+      untold = undefined;
     };
     socket.once('error', over);
     socket.once('connect', () => {
       void strangerAt(socket).then((stranger) => {
-        // It has failed meanwhile, which is told by its error.
-        if (socket.destroyed) return;
+        // It is over meanwhile: if by an error, that has told so.
+        if (socket.destroyed) return over(new Error('the connection was ended as soon as it was there'));
         if (stranger === undefined) return over(null);
         const why = `what listens on port ${socket.remotePort} belongs to ${stranger}: nothing was sent to it`;
         socket.destroy();

@@ -201,14 +201,14 @@ test('data of many lines is kept by itself while it comes, however it is cut and
   const data = `{\n${lines.join('\n')}\n}`;
   const event = `id: 1\ndata: ${data.replaceAll('\n', '\n:comment\ndata: ')}\n`;
   const behind = 'data: {"other": 1}\n\n';
-  for (const [end, size, more] of [
-    ['\n', 1_000, ''],
-    ['\n', 65_536, 'retry: 5\n'],
-    ['\r\n', 7_001, ''],
-    ['\r', 65_536, 'id: 2\ndata: more\n'],
-    ['\n', 13, ''],
+  for (const [end, size, more, before] of [
+    ['\n', 1_000, '', ''],
+    ['\n', 65_536, 'retry: 5\n', 'event: data'],
+    ['\r\n', 7_001, '', ''],
+    ['\r', 65_536, 'id: 2\ndata: more\n', 'id: data:1\ndatum: 0'],
+    ['\n', 13, '', ''],
   ] as const) {
-    const body = Buffer.from(`${event}${more}\n${behind}`.replaceAll('\n', end));
+    const body = Buffer.from(`${before}\n${event}${more}\n${behind}`.replaceAll('\n', end));
     const told: unknown[] = [];
     let long = 0;
     const reader = new SseReader(1_000_000, unbounded);

@@ -6,6 +6,8 @@ const SPACE = 0x20;
 const NEWLINE = 0x0a;
 const LINE_END = Buffer.from('\n');
 const NONE: Buffer = Buffer.alloc(0);
+/** Data behind a byte order mark, or none. */
+const OTHER_DATA = /^(?:\xef\xbb\xbfdata:|data$)/;
 
 /** The data of one event, as bytes: the lines of it that follow each other, as they come. */
 export class LongData extends WholeBody {
@@ -64,8 +66,7 @@ export function splitData(bytes: Buffer): SplitEvent | undefined {
   const isData = (line: string): boolean => line.startsWith(DATA);
   const whole = lines.filter(isData);
   const beside = lines.filter((line) => !isData(line));
-  // Behind a byte order mark, too.
-  if (beside.some((line) => line.includes('data'))) return undefined;
+  if (beside.some((line) => OTHER_DATA.test(line))) return undefined;
   const mayBeData = isData(last) || DATA.startsWith(last);
   const isFirst = whole.length === 0;
   if (isFirst ? !isData(last) || last === DATA : !mayBeData) return undefined;
