@@ -91,14 +91,14 @@ export class Subscriptions {
     const { resourceSubscriptions: wanted = [], ...lists } = filter;
     const kinds = Object.fromEntries(Object.entries(lists).filter(([, asked]) => asked === true));
     const byServer = await this.#byServer(client, wanted);
-    let onGone = (): void => undefined;
+    const gone = new AbortController();
     const opened = await Promise.all(
       [...byServer].map(async ([server, uris]) => {
         try {
           const subscription = await this.#inTime(server, client, signal, (own) =>
             this.#subscribe(server, uris, client, onNotification, own),
           );
-          void subscription.ended.then(() => this.#isGone(server) && onGone());
+          void subscription.ended.then(() => this.#isGone(server) && gone.abort());
           const told = new Set(subscription.filter.resourceUris);
           return uris.filter(([, own]) => told.has(own)).map(([given]) => given);
         } catch (error) {
@@ -118,10 +118,8 @@ export class Subscriptions {
     };
     this.#listeners.add(listener);
     const told = { ...kinds, ...(wanted.length === 0 ? {} : { resourceSubscriptions: uris }) };
-    const listening = untilAborted(told, signal, () => this.#listeners.delete(listener));
-    // The client listens anew, and hears what can be told now.
-    onGone = () => void listening.close();
-    return listening;
+    // Of one that is gone the client listens anew, and hears what can be told now.
+    return untilAborted(told, AbortSignal.any([signal, gone.signal]), () => this.#listeners.delete(listener));
   }
 
   /** Whether it was stopped or removed: what it says by itself ends nothing but its own. */
