@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../core/clock.js';
-import { SignInError } from '../core/errors.js';
+import { keptError, SignInError } from '../core/errors.js';
 import { backoffMs } from '../core/time/backoff.js';
 
 const PAUSE = { initialMs: 1_000, maxMs: 30_000, jitterRatio: 0 };
@@ -65,6 +65,6 @@ export class RenewalPauses {
     const goesOn = last !== undefined && now < last.untilMs + CALM_MS;
     const attempt = goesOn ? last.attempt + (begun ? 0 : 1) : 1;
     const untilMs = now + backoffMs(attempt, PAUSE);
-    this.#last.set(key, { attempt, untilMs, ...(error !== undefined && { error }) });
+    this.#last.set(key, { attempt, untilMs, ...(error && { error: keptError(error) as SignInError }) });
   }
 }

@@ -1,10 +1,12 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
 import { keyOf } from '../../src/auth/OAuthServer.js';
+import { RenewalPauses } from '../../src/auth/RenewalPauses.js';
 import { FileTokenStore } from '../../src/auth/store/FileTokenStore.js';
 import type { StoredGrant, TokenStore } from '../../src/auth/store/TokenStore.js';
 import { UpstreamOAuth } from '../../src/auth/UpstreamOAuth.js';
 import { systemClock } from '../../src/core/clock.js';
+import { SignInError } from '../../src/core/errors.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { HttpListener } from '../../src/testing/wire/http/HttpListener.js';
@@ -306,3 +308,14 @@ test.each(['authorization_code', 'client_credentials'] as const)(
     expect(await ask()).toBe('Bearer at2');
   },
 );
+
+test('of what a renewal failed with its cause is not kept as large as an authorization server makes it', async () => {
+  const pauses = new RenewalPauses(new FakeClock());
+  const cause = new Error('x'.repeat(1_000_000));
+  const fail = () => Promise.reject(new SignInError('s', 'the metadata are of no use', cause));
+  await expect(pauses.run('key', fail)).rejects.toMatchObject({ cause });
+  const kept = (await failure(pauses.run('key', () => expect.unreachable()))) as SignInError;
+  expect(kept).toBeInstanceOf(SignInError);
+  expect(kept).toMatchObject({ code: 'ERR_SIGN_IN', server: 's' });
+  expect(String((kept.cause as Error).message).length).toBeLessThan(5_000);
+});

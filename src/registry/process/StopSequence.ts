@@ -31,8 +31,8 @@ const AGAIN_MS = 50;
 
 /**
  * stdin EOF, `stdinGraceMs`, `stopSignal` to all, `termGraceMs`, SIGKILL to all until a look at the whole process table
- * finds no process, at the latest `killProofMs` later. What remains after the direct child has gone gets its signal at
- * once: the EOF was for the server, and helpers it left behind have no reason to stay.
+ * finds no process, at the latest `killProofMs` later, or twice that where only the child's end is still to be told. What remains after the
+ * direct child has gone gets its signal at once: the EOF was for the server, and helpers it left behind have no reason to stay.
  */
 export class StopSequence {
   readonly #subject: StopSubject;
