@@ -22,7 +22,7 @@ const CLOSE_BRACKET = 0x5d;
 /** So many characters are looked at one by one before the next quote is searched for: escapes often stand close. */
 const SHORT_CHARS = 64;
 /** An object of more members is none of the protocol's own: to walk one takes long. */
-const MAX_MEMBERS = 10_000;
+export const MAX_MEMBERS = 10_000;
 const FEW = 16;
 
 /**
@@ -169,7 +169,7 @@ function find(members: readonly Member[], name: string): Member | undefined {
   return undefined;
 }
 
-function skipSpace(text: string, from: number): number {
+export function skipSpace(text: string, from: number): number {
   let at = from;
   for (let code = text.charCodeAt(at); code <= 0x20; code = text.charCodeAt(at)) at++;
   return at;
@@ -193,7 +193,8 @@ export function skipString(text: string, from: number): number {
   }
 }
 
-function skipValue(text: string, from: number): number {
+/** Behind the value that begins at `from`. */
+export function skipValue(text: string, from: number): number {
   let depth = 0;
   for (let at = from; at < text.length; at++) {
     const code = text.charCodeAt(at);
