@@ -71,6 +71,13 @@ test('redact goes through values in turns of the event loop, too, however deep t
   expect((await same.call('any', given)).value).toBe(given);
 });
 
+test('redact is done with params that hold themselves, too, which are no JSON', async () => {
+  const same = through(redact({ patterns: ['secret'], results: false }), () => ({}));
+  const params: Record<string, unknown> = { text: 'plain' };
+  params['own'] = [params];
+  expect((await same.call('any', params)).value).toEqual({});
+});
+
 test('redact looks through what a server answers with as an error: message, data, and its text to the digit', async () => {
   const failing = (error: unknown) =>
     through(redact({ patterns: ['secret-\\d+'], replacement: 'X' }), () => {

@@ -181,7 +181,7 @@ async function cleanedParams(params: Readonly<Record<string, unknown>>, clean: C
 
 /** The value, or one like it where a string in it has changed. */
 async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
-  const seen = new Set<string>();
+  const seen = new Set<unknown>();
   const changed = new Map<string, string>();
   const long: string[] = [];
   const left = [value];
@@ -190,14 +190,14 @@ async function cleaned(value: unknown, clean: Clean): Promise<unknown> {
   };
   await inSlices(() => {
     const next = left.pop();
+    // What holds itself is no JSON: that is told where it is written.
+    if (seen.size === seen.add(next).size) return left.length === 0;
     if (typeof next !== 'string') {
       // What is neither is looked at no more.
       for (const each of next ? Object.values(next) : [])
         if (typeof each === 'string' || typeof each === 'object') left.push(each);
-    } else if (seen.size !== seen.add(next).size) {
-      if (clean.isLong(next)) long.push(next);
-      else told(next, clean.text(next));
-    }
+    } else if (clean.isLong(next)) long.push(next);
+    else told(next, clean.text(next));
     return left.length === 0;
   }, 1);
   for (const each of long) told(each, await clean.long(each));
