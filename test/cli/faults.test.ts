@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { expect, test, vi } from 'vitest';
 import { configFile, MAIN, mark } from '../support/cli.js';
@@ -145,4 +145,37 @@ test('`record` and `fault` whose file cannot be written end with one line and ex
     expect([code, said]).toEqual([1, expect.stringMatching(/^mcp-poolkit: [^\n]*ENOSPC[^\n]*\n$/)]);
     await expect.poll(bearers).toEqual([]);
   }
+});
+
+test.each(['http', 'tcp'])('`fault` whose plan refuses connections for a while is there again (%s)', async (scheme) => {
+  const upstream = createServer((socket) => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
+  const folder = tempFolder();
+  const plan = join(folder, 'plan.json');
+  writeFileSync(plan, JSON.stringify({ rules: [{ fault: 'refused', first: 1, delayMs: 50 }] }));
+  const args = [
+    'fault',
+    '--plan',
+    plan,
+    '--upstream',
+    `${scheme}://127.0.0.1:${(upstream.address() as AddressInfo).port}`,
+  ];
+  const program = spawn(process.execPath, [MAIN, ...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const exited = once(program, 'exit');
+  const [told] = await once(program.stdout, 'data');
+  const port = Number(/:(\d+)/.exec(String(told))?.[1]);
+  const call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a"}}';
+  const head = `POST /mcp HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${call.length}\r\n\r\n`;
+  const reset = connect(port, '127.0.0.1', () => reset.write(scheme === 'http' ? head + call : 'a'));
+  reset.resume();
+  await once(reset, 'close').catch(() => once(reset, 'close'));
+  const isThere = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(socket.destroy() === socket));
+      socket.on('error', () => resolve(false));
+    });
+  await expect.poll(isThere).toBe(true);
+  program.kill('SIGTERM');
+  expect(await exited).toEqual([0, null]);
+  upstream.close();
 });

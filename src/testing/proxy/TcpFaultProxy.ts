@@ -196,10 +196,12 @@ export class TcpFaultProxy implements Closeable, AsyncDisposable {
 
   #refuse(ms: number): void {
     void this.#away();
-    this.#refusing = this.#clock.setTimer(() => {
+    const again = (): void => {
       // What cannot listen again shows as a server that is gone.
       if (!this.#scope.closing) this.up().catch(() => undefined);
-    }, ms);
+    };
+    // Nothing else may hold the process meanwhile.
+    this.#refusing = this.#clock.setTimer(again, ms, { ref: true });
   }
 }
 

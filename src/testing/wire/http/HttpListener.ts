@@ -41,6 +41,8 @@ export class HttpListener {
       serve(req, res).catch(() => res.destroy());
     });
     this.#http.keepAliveTimeout = 60_000;
+    // What cannot listen again shows as a server that is gone.
+    this.#http.on('error', () => undefined);
     this.#http.on('connection', (socket) => {
       this.#sockets.add(socket);
       socket.once('close', () => this.#sockets.delete(socket));
@@ -82,9 +84,11 @@ export class HttpListener {
     this.#http.close();
     this.resetAll();
     this.#refusing?.cancel();
-    this.#refusing = systemClock.setTimer(() => {
+    // Nothing else may hold the process meanwhile.
+    const again = (): void => {
       if (!this.#closed && !this.#http.listening) this.#http.listen(this.#port, this.#host);
-    }, ms);
+    };
+    this.#refusing = systemClock.setTimer(again, ms, { ref: true });
   }
 
   #isForeign(header: string | undefined): boolean {
