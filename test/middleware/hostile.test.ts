@@ -138,7 +138,7 @@ test('Pins: lists that wait for a slow store are bounded, and one caller leaves 
     fail = reject;
   });
   const store = { get: () => answer, set: async () => undefined };
-  const offered = bytes({ tools: [{ name: 't', description: 'x'.repeat(6 * 1_024 * 1_024) }] });
+  const offered = bytes({ tools: tools(0, 62, { description: 'x'.repeat(100 * 1_024) }) });
   const server = through(new Pins({ store }).middleware, () => offered);
   const list = (principal: string) => server.callAs({ principal }, 'tools/list', {});
   const parsed = vi.spyOn(JSON, 'parse');
@@ -147,12 +147,13 @@ test('Pins: lists that wait for a slow store are bounded, and one caller leaves 
   await expect(list('eve')).rejects.toMatchObject({ code: 'ERR_QUEUE_FULL' });
   const other = list('ann');
   await vi.waitFor(() => expect(server.asked()).toBe(9));
-  expect(parsed.mock.calls.length).toBeLessThan(3);
+  // The tools of one list.
+  expect(parsed.mock.calls.length).toBeLessThan(100);
   parsed.mockRestore();
   fail(new Error('the store is down'));
   for (const each of [...many, other]) await expect(each).rejects.toThrow('the store is down');
   answer = Promise.resolve(undefined);
-  expect(namesOf(await list('eve'))).toEqual(['t']);
+  expect(namesOf(await list('eve'))).toHaveLength(62);
 });
 
 test('Pins: a long list is looked at in turns of the event loop', async () => {

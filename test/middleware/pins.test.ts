@@ -2,6 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { MiddlewareChain } from '../../src/connection/calls/MiddlewareChain.js';
 import { HeldTools } from '../../src/middleware/HeldTools.js';
 import { Pins } from '../../src/middleware/ready/Pins.js';
+import { countTurns } from '../support/countTurns.js';
 import { listed } from '../support/hooks/planted.js';
 import { through } from '../support/throughMiddleware.js';
 
@@ -72,4 +73,31 @@ test('what is held back for very many is bounded: those who listed longest ago a
   const newest = held.newest('s', 't1');
   if (newest !== undefined) held.accept(newest);
   expect(held.get('s', 't1', 'owner-29')).toBeUndefined();
+});
+
+test('a list is read, compared and told on tool by tool; definitions of more than 128 KiB are left out, and held back where they are pinned', async () => {
+  let list = '';
+  const held: string[] = [];
+  const pins = new Pins({ onHeld: ({ tool, offered }) => held.push(`${tool} ${offered}`) });
+  const server = through(pins.middleware, () => Buffer.from(list));
+  const told = async (): Promise<string> => (await server.call('tools/list')).text;
+  // What stands beside the tools stays, to the digit.
+  list = '{"a":1.0, "tools" : [ {"name":"t","n":1.0} , null,{"name":"u"} ],"nextCursor":"[{,"}';
+  expect(await told()).toBe(list);
+  list = list.replace('"u"', '"u","more":[1,{"x":[]}]');
+  expect(await told()).toBe('{"a":1.0,"tools" : [ {"name":"t","n":1.0} , null],"nextCursor":"[{,"}');
+  const long = `"${'x'.repeat(128 * 1_024)}"`;
+  list = `{"tools":[{"name":"t","n":${long}},{"name":"v"},{"name":"w","n":${long}}]}`;
+  expect(await told()).toBe('{"tools":[{"name":"v"}]}');
+  expect(held).toEqual([expect.stringMatching(/^u /), 't too long']);
+  expect(await pins.accept('s', 't')).toBe(true);
+  expect(await told()).toBe('{"tools":[{"name":"v"}]}');
+  for (const name of ['t', 'w'])
+    await expect(server.call('tools/call', { name })).rejects.toMatchObject({ code: 'ERR_FORBIDDEN' });
+  for (list of ['{"tools":[{"name":"evil"}],"tools":5}', '{}', '[]', `{"x":"${'x'.repeat(300_000)}","tools":[]}`])
+    await expect(told()).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
+  list = `{"tools":[${Array.from({ length: 20_000 }, (_, at) => `{"name":"n${at}","n":9007199254740993}`).join(',')}]}`;
+  using turns = countTurns();
+  expect((await server.call('tools/list')).text.length).toBeLessThan(list.length);
+  expect(turns.count).toBeGreaterThan(10);
 });

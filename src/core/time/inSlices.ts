@@ -22,6 +22,19 @@ export async function inSlices(step: () => boolean, steps = STEPS): Promise<void
   for (let done = await inTurnOrNow(slice); !done; ) done = await inTurn(slice);
 }
 
+/** What `pick` makes of each, without undefined; a long list is gone through in turns of the event loop. Rejects with what `pick` throws. */
+export async function pickedInSlices<T, R>(all: readonly T[], pick: (each: T) => R | undefined): Promise<R[]> {
+  const picked: R[] = [];
+  let at = 0;
+  await inSlices(() => {
+    if (at === all.length) return true;
+    const one = pick(all[at++] as T);
+    if (one !== undefined) picked.push(one);
+    return false;
+  });
+  return picked;
+}
+
 /**
  * Runs `step` for each thing, a bounded number in each turn of the event loop, for steps that take their time later, in promises: what callers make
  * of the ends of their calls. Each step counts to the share of all in its turn; the first group runs at once while that is not used up. Rejects with

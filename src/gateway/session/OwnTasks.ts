@@ -6,7 +6,7 @@ import type { RequestHandler } from '../../connection/protocol/messages.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
-import { inSlices } from '../../core/time/inSlices.js';
+import { pickedInSlices } from '../../core/time/inSlices.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import { SessionTables } from '../endpoint/SessionTables.js';
 import type { GatewayPool } from '../GatewayOptions.js';
@@ -148,7 +148,7 @@ export class OwnTasks {
   async filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {
     const list = (await parsedInTurns(server, result)) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
-    const own = await ownOf(list.tasks, (task) =>
+    const own = await pickedInSlices(list.tasks, (task) =>
       this.has(server, owner, objectOf(task)['taskId']) ? task : undefined,
     );
     return own.length === list.tasks.length ? result : Buffer.from(JSON.stringify({ ...list, tasks: own }));
@@ -157,19 +157,6 @@ export class OwnTasks {
 
 export const taskNotFound = (): Refusal =>
   new Refusal(RPC_CODES.invalidParams, 'Failed to retrieve task: Task not found');
-
-/** Those of a list that are a session's own, as `shown` gives them, or undefined; a long one is gone through in turns of the event loop. */
-export async function ownOf(tasks: readonly unknown[], shown: (task: unknown) => unknown): Promise<unknown[]> {
-  const own: unknown[] = [];
-  let at = 0;
-  await inSlices(() => {
-    if (at === tasks.length) return true;
-    const task = shown(tasks[at++]);
-    if (task !== undefined) own.push(task);
-    return false;
-  });
-  return own;
-}
 
 function keyOf(taskId: string): string {
   if (taskId.length <= SHORT_ID_LENGTH) return `=${taskId}`;

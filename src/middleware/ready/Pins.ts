@@ -4,14 +4,17 @@ import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
-import { repeatsName } from '../../connection/channel/codec/members.js';
+import { repeatsName, rewritten } from '../../connection/channel/codec/members.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
+import { listInTurns, type WrittenList } from '../../connection/channel/large/parsedInTurns.js';
 import { systemClock } from '../../core/clock.js';
-import { ForbiddenError, QueueFullError } from '../../core/errors.js';
+import { ForbiddenError, ProtocolError, QueueFullError } from '../../core/errors.js';
 import { tellListener } from '../../core/events.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { checkCount, checkPart, withDefaults } from '../../core/options.js';
+import { utf8Text } from '../../core/text/utf8Text.js';
 import { inSlices } from '../../core/time/inSlices.js';
+import { inTurnOrNow } from '../../core/time/turns.js';
 import { lent } from '../../core/time/within.js';
 import { canonical } from '../canonical.js';
 import { type HeldTool, HeldTools } from '../HeldTools.js';
@@ -40,6 +43,13 @@ const MAX_WAITING_BYTES = 64 * 1_024 * 1_024;
 
 /** A tool of a longer name is left out: names are kept as long as the pins. */
 const MAX_NAME_LENGTH = 1_024;
+
+/** A tool of a longer definition is left out, and held back where it is pinned: what it says is compared in four steps, of 20 ms at most. */
+const MAX_TOOL_BYTES = 128 * 1_024;
+/** A longer one is compared in steps. */
+const STEP_BYTES = 16 * 1_024;
+/** What a list may say beside its tools. */
+const MAX_OUTSIDE_BYTES = 256 * 1_024;
 
 /** Why it stands around pools alone. */
 const GATEWAY = 'a list of all tools is of no one server there, so that nothing would be pinned. Use it on the pool';
@@ -124,64 +134,70 @@ export class Pins {
   }
 
   async #pinned(server: string, result: CallResult, owner: string): Promise<CallResult> {
-    const list = result.value as { readonly tools?: unknown };
-    if (!Array.isArray(list?.tools)) return result;
-    const tools = list.tools as readonly unknown[];
-    const { text } = result;
-    const values = saysAll(list, text, sameNumber);
+    const list = await listInTurns(server, result.bytes, 'tools');
+    if (list === undefined) throw new ProtocolError(server, 'its list has no tools');
+    const { answer, items } = list;
+    if (list.outside.length > MAX_OUTSIDE_BYTES)
+      throw new ProtocolError(server, `its list says more beside its tools than ${MAX_OUTSIDE_BYTES} bytes`);
+    const outside = list.outside.toString();
     // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
-    const anew = !values && repeatsName(text);
-    const written = values || anew ? undefined : withNumbersAsWritten(text).tools;
-    const kept = await this.#keep(server, tools, owner, written);
-    if (anew) return CallResult.of({ ...list, tools: kept });
-    return kept.length === tools.length ? result : result.with({ ...list, tools: kept });
+    const anew = repeatsName(outside);
+    const { kept, same } = await this.#keep(server, list, owner);
+    if (same && !anew) return result;
+    if (!(result.raw instanceof Uint8Array)) return CallResult.of({ ...answer, tools: kept.map(([at]) => items[at]) });
+    return inTurnOrNow(() => {
+      const tools = `[${kept.map(([, text]) => text).join(',')}]`;
+      return CallResult.of(Buffer.from(rewritten(anew ? JSON.stringify(answer) : outside, { tools })), server);
+    });
   }
 
-  /** `written`: the tools with numbers that say all that was written, where a double does not. */
+  /** What is kept, by its place, as it is told on; `same`: all of it is, as it was written. */
   async #keep(
     server: string,
-    tools: readonly unknown[],
+    list: WrittenList,
     owner: string,
-    written?: readonly unknown[],
-  ): Promise<readonly unknown[]> {
+  ): Promise<{ readonly kept: readonly (readonly [at: number, text: string])[]; readonly same: boolean }> {
     const pins = (await this.#store.get(server)) ?? {};
-    let left = this.#maxTools - Object.keys(pins).length;
     const added: Record<string, string> = Object.create(null);
     const held = this.#held.of(server, owner);
-    const kept: unknown[] = [];
-    let at = 0;
+    const kept: [number, string][] = [];
+    let left = this.#maxTools - Object.keys(pins).length;
+    let same = true;
+    const offers = offersOf(list);
     await inSlices(() => {
-      if (at >= tools.length) return true;
-      const tool = tools[at];
-      const exact = written?.[at];
-      at++;
-      const name = (tool as Tool | null)?.['name'];
-      if (typeof name !== 'string') {
-        kept.push(tool);
+      const { value: offer, done } = offers.next();
+      if (done === true) return true;
+      if (offer === undefined) return false;
+      const { at, name, text, isAsWritten, offered = TOO_LONG } = offer;
+      same &&= isAsWritten;
+      if (name === undefined) {
+        kept.push([at, text]);
         return false;
       }
-      const offered = definitionHash(tool as Tool, exact);
       const pinned = Object.hasOwn(pins, name) ? pins[name] : added[name];
-      if (pinned === undefined && (left <= 0 || name.length > MAX_NAME_LENGTH)) {
+      const isTooLong = offered === TOO_LONG;
+      if (pinned === undefined && (left <= 0 || name.length > MAX_NAME_LENGTH || isTooLong)) {
         this.#isFull(server);
+        same = false;
         return false;
       }
       if (pinned === undefined) {
         added[name] = offered;
         left--;
       }
-      if (pinned === undefined || pinned === offered) {
+      if ((pinned === undefined || pinned === offered) && !isTooLong) {
         held.delete(name);
-        kept.push(tool);
+        kept.push([at, text]);
         return false;
       }
-      const each = { server, tool: name, pinned, offered };
+      same = false;
+      const each = { server, tool: name, pinned: pinned ?? '', offered };
       if (!this.#held.has(each)) this.#tell(each);
       held.set(name, each);
       return false;
-    });
+    }, 1);
     if (Object.keys(added).length > 0) await this.#store.set(server, { ...pins, ...added });
-    return kept;
+    return { kept, same };
   }
 
   async #isPinned(server: string, tool: string): Promise<boolean> {
@@ -194,7 +210,7 @@ export class Pins {
     const maxTools = this.#maxTools;
     this.#logger.warn(
       { server, maxTools },
-      'tools are left out: beyond maxTools, or with names of more than 1024 characters',
+      'tools are left out: beyond maxTools, or with names of more than 1024 characters or definitions of more than 128 KiB',
     );
   }
 
@@ -224,6 +240,48 @@ class MemoryPins implements PinStore {
   }
 }
 
+/** Stands for the hash of a definition of more than `MAX_TOOL_BYTES`. */
+const TOO_LONG = 'too long';
+
+/** One tool of a list. */
+interface Offer {
+  readonly at: number;
+  /** Undefined for what is no tool. */
+  readonly name: string | undefined;
+  /** As it is told on. */
+  readonly text: string;
+  readonly isAsWritten: boolean;
+  /** The hash of its definition; undefined where that is too long. */
+  readonly offered?: string;
+}
+
+/** Each tool in its order, and undefined between two steps of a long one. */
+function* offersOf({ items, texts }: WrittenList): Generator<Offer | undefined> {
+  for (const [at, tool] of items.entries()) {
+    const bytes = texts[at] ?? Buffer.from(JSON.stringify(tool));
+    const name = (tool as Tool | null)?.['name'];
+    const text = utf8Text(bytes);
+    if (typeof name !== 'string') {
+      yield { at, name: undefined, text, isAsWritten: true };
+      continue;
+    }
+    if (bytes.length > MAX_TOOL_BYTES) {
+      yield { at, name, text: '', isAsWritten: false };
+      continue;
+    }
+    if (bytes.length > STEP_BYTES) yield undefined;
+    if (repeatsName(text)) {
+      yield { at, name, text: JSON.stringify(tool), isAsWritten: false, offered: definitionHash(tool as Tool) };
+      continue;
+    }
+    const isExact = saysAll(tool, text, sameNumber);
+    if (bytes.length > STEP_BYTES) yield undefined;
+    const exact = isExact ? undefined : withNumbersAsWritten(text);
+    if (bytes.length > STEP_BYTES) yield undefined;
+    yield { at, name, text, isAsWritten: true, offered: definitionHash(tool as Tool, exact) };
+  }
+}
+
 /** Of all that a definition says, whatever the order of its members; `exact`: with its numbers as they were written. */
 function definitionHash(tool: Tool, exact?: unknown): string {
   const text = canonical(tool);
@@ -233,8 +291,8 @@ function definitionHash(tool: Tool, exact?: unknown): string {
     .digest('base64url');
 }
 
-/** A result of `tools/list` with each number that a double does not hold as the text of it. */
-function withNumbersAsWritten(text: string): { readonly tools: readonly unknown[] } {
+/** A definition with each number that a double does not hold as the text of it. */
+function withNumbersAsWritten(text: string): unknown {
   return JSON.parse(
     withNumbers(text, (number) => (sameNumber(String(Number(number)), number) ? number : `"${number}"`)),
   );

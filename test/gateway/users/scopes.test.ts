@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { get, type IncomingMessage } from 'node:http';
 import { PassThrough } from 'node:stream';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ForbiddenError, OptionError } from '../../../src/core/errors.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../../src/gateway/GatewayOptions.js';
@@ -311,4 +311,20 @@ test('fixed tokens have scopes; rules that are none are refused', async () => {
   expect(() => new ScopeRules({ a: { servers: ['x'] } }, undefined).of([]).check('y')).toThrow(
     'server "y" is opened by no scope',
   );
+});
+
+test('a name that takes long to be compared with what is denied is opened by no scope that denies', () => {
+  const rules = new ScopeRules(SCOPES, undefined);
+  const compared = vi.spyOn(String.prototype, 'normalize');
+  try {
+    for (const name of ['\u0316\u0301'.repeat(2_000_000), 'x'.repeat(1_025)]) {
+      expect(rules.of(['files:write']).shows('files', name)).toBe(false);
+      expect(() => rules.of(['files:write']).check('files', name)).toThrow(ForbiddenError);
+      expect(rules.of(['admin']).shows('files', name)).toBe(true);
+    }
+    expect(rules.of(['files:write']).shows('files', 'x'.repeat(1_024))).toBe(true);
+    expect(compared).toHaveBeenCalledTimes(1);
+  } finally {
+    compared.mockRestore();
+  }
 });

@@ -34,9 +34,32 @@ export async function parsedInTurns(server: string, answer: unknown): Promise<un
   return inTurnOrNow(() => parsing.rest());
 }
 
+/** A list that is an answer, or part of one, with each of its items as it was written. */
+export interface WrittenList {
+  readonly answer: Readonly<Record<string, unknown>>;
+  readonly items: readonly unknown[];
+  readonly texts: readonly Buffer[];
+  /** The answer without the items. */
+  readonly outside: Buffer;
+}
+
+/** The same for an answer whose array of that name is to be looked at item by item; undefined where it has none. */
+export async function listInTurns(server: string, answer: Uint8Array, name: string): Promise<WrittenList | undefined> {
+  const all = Buffer.from(answer.buffer, answer.byteOffset, answer.byteLength);
+  checkReadable(server, all);
+  const parsing = new Parsing(server, all.subarray(skipSpace(all, 0)), name);
+  while (await inTurnOrNow(() => parsing.step()));
+  return inTurnOrNow(() => parsing.list());
+}
+
 class Parsing {
   readonly #server: string;
   readonly #bytes: Buffer;
+  /** The one array whose items are parsed by themselves, and kept as they were written; undefined for each that is long. */
+  readonly #listName: string | undefined;
+  #texts: Buffer[] = [];
+  /** Where items end that are not parsed yet. */
+  #commas: number[] = [];
   readonly #cost = new ParsingCost();
   #spent = 0;
   /** All but the items of long arrays. */
@@ -54,9 +77,10 @@ class Parsing {
   /** By the text of their names. */
   readonly #long = new Map<string, unknown[]>();
 
-  constructor(server: string, bytes: Buffer) {
+  constructor(server: string, bytes: Buffer, listName?: string) {
     this.#server = server;
     this.#bytes = bytes;
+    this.#listName = listName;
   }
 
   /** Goes on to the end of a few items, or of what may be looked through at one go; false at the end of the answer. */
@@ -70,10 +94,11 @@ class Parsing {
         this.#at = endOfString(bytes, at) + 1;
         if (this.#depth === 1) this.#named(at, this.#at);
       } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-        if (++this.#depth === 2 && byte === OPEN_BRACKET && bytes[0] === OPEN_BRACE) this.#array = at + 1;
+        if (++this.#depth === 2 && byte === OPEN_BRACKET && this.#isLookedInto()) this.#array = at + 1;
       } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
         if (this.#depth-- === 2) this.#arrayEnds(at);
       } else if (byte === COMMA && this.#depth === 2 && this.#array > 0) {
+        if (this.#listName !== undefined) this.#commas.push(at);
         if (at - Math.max(this.#done, this.#array) < GROUP_BYTES) continue;
         this.#take(at);
         this.#done = at + 1;
@@ -85,16 +110,34 @@ class Parsing {
 
   /** The answer, once all of it was gone through. */
   rest(): unknown {
-    this.#outside.push(this.#bytes.subarray(this.#done));
-    const answer = this.#parsed(Buffer.concat(this.#outside)) as Record<string, unknown>;
+    const answer = this.#parsed(this.#outsideText()) as Record<string, unknown>;
     for (const [name, items] of this.#long) answer[name] = items;
     return answer;
+  }
+
+  list(): WrittenList | undefined {
+    const outside = this.#outsideText();
+    const [items] = this.#long.values();
+    if (items === undefined) return undefined;
+    return { answer: this.#parsed(outside) as Record<string, unknown>, items, texts: this.#texts, outside };
+  }
+
+  #outsideText(): Buffer {
+    this.#outside.push(this.#bytes.subarray(this.#done));
+    return Buffer.concat(this.#outside);
+  }
+
+  /** Whether the items of the array that begins are parsed by themselves. */
+  #isLookedInto(): boolean {
+    if (this.#bytes[0] !== OPEN_BRACE) return false;
+    return this.#listName === undefined || this.#nameText() === this.#listName;
   }
 
   #named(start: number, end: number): void {
     this.#name = [start, end];
     // Of a name that comes twice the last holds, as for any parser.
-    if (this.#long.size > 0 && this.#bytes[skipSpace(this.#bytes, end)] === COLON) this.#long.delete(this.#nameText());
+    if (this.#long.size === 0 || this.#bytes[skipSpace(this.#bytes, end)] !== COLON) return;
+    if (this.#long.delete(this.#nameText())) this.#texts = [];
   }
 
   #nameText(): string {
@@ -102,7 +145,7 @@ class Parsing {
   }
 
   #arrayEnds(at: number): void {
-    if (this.#items !== undefined) {
+    if (this.#items !== undefined || (this.#listName !== undefined && this.#array > 0)) {
       this.#take(at);
       this.#done = at;
       this.#items = undefined;
@@ -120,6 +163,14 @@ class Parsing {
     }
     const items = this.#parsed(Buffer.concat([BEGIN, this.#bytes.subarray(from, end), END])) as unknown[];
     for (const item of items) this.#items.push(item);
+    if (this.#listName === undefined) return;
+    let start = from;
+    for (const comma of this.#commas.splice(0)) {
+      if (comma === end) continue;
+      this.#texts.push(this.#bytes.subarray(start, comma));
+      start = comma + 1;
+    }
+    if (items.length > 0) this.#texts.push(this.#bytes.subarray(start, end));
   }
 
   #parsed(part: Buffer): unknown {

@@ -4,6 +4,7 @@ import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
+import { pickedInSlices } from '../../../core/time/inSlices.js';
 import { withDeadline } from '../../../core/time/within.js';
 import { signalOf } from '../../../core/wait/Cancellation.js';
 import type { McpPool } from '../../../pool/McpPool.js';
@@ -13,7 +14,7 @@ import { whole } from '../../endpoint/whole.js';
 import type { Params } from '../../rpc/envelope.js';
 import { Refusal } from '../../rpc/failure.js';
 import type { Callers } from '../../session/callers/Callers.js';
-import { ownOf, taskNotFound } from '../../session/OwnTasks.js';
+import { taskNotFound } from '../../session/OwnTasks.js';
 import { TASK_TYPE } from '../memberTypes.js';
 import type { Passage } from './Passage.js';
 
@@ -87,7 +88,7 @@ export class Tasks {
         continue;
       }
       const all: readonly unknown[] = Array.isArray(page.tasks) ? page.tasks : [];
-      const tasks = await ownOf(all, (task) => this.#shown(server, session, task));
+      const tasks = await pickedInSlices(all, (task) => this.#shown(server, session, task));
       const { nextCursor: inner } = page;
       const next = typeof inner === 'string' ? [server, inner] : [servers[index + 1]];
       if (tasks.length === 0 && typeof inner !== 'string') continue;

@@ -1,6 +1,7 @@
 import { ForbiddenError, OptionError, show } from '../../../core/errors.js';
 import { checkNames, type Names } from '../../../core/options.js';
 import { matches, passes } from '../../../core/text/matches.js';
+import { MAX_LABEL_LENGTH } from '../../rpc/limits.js';
 
 /** What a scope opens. `*` stands for any text. */
 export interface ScopeRule {
@@ -10,6 +11,11 @@ export interface ScopeRule {
   readonly allow?: readonly string[];
   /** Tools that this scope does not open, in whatever case and with whatever blanks in it, whatever `allow` says; another may. @defaultValue none */
   readonly deny?: readonly string[];
+}
+
+interface CheckedRule extends ScopeRule {
+  /** What is denied, as names are compared with it. */
+  readonly plainDeny: readonly string[] | undefined;
 }
 
 const FIELDS: Names<ScopeRule> = { servers: true, allow: true, deny: true };
@@ -28,7 +34,7 @@ export interface Access {
 
 /** Scopes to what they open: what no scope of a user opens is closed to them. */
 export class ScopeRules {
-  readonly #rules: readonly (readonly [string, ScopeRule])[];
+  readonly #rules: readonly (readonly [string, CheckedRule])[];
   readonly #metadataUrl: string | undefined;
 
   /** `metadataUrl`: where clients learn where tokens come from. @throws OptionError */
@@ -85,9 +91,12 @@ export function scopeStatus(
 
 const holds = (rule: ScopeRule, server: string): boolean => rule.servers.some((pattern) => matches(pattern, server));
 
-/** A lax server takes a name in other letters for one that is denied. */
-const opensTool = (rule: ScopeRule, tool: string): boolean =>
-  passes(tool, rule) && (rule.deny === undefined || passes(plain(tool), { deny: rule.deny.map(plain) }));
+/** A lax server takes a name in other letters for one that is denied: none that is too long to be looked at so is opened. */
+function opensTool(rule: CheckedRule, tool: string): boolean {
+  const { plainDeny } = rule;
+  if (plainDeny === undefined) return passes(tool, rule);
+  return tool.length <= MAX_LABEL_LENGTH && passes(tool, rule) && passes(plain(tool), { deny: plainDeny });
+}
 
 /** Without case, width, blanks and what is not seen. */
 const plain = (name: string): string =>
@@ -96,7 +105,7 @@ const plain = (name: string): string =>
     .replace(/[\s\p{C}]/gu, '')
     .toLowerCase();
 
-function checkRule(scope: string, rule: ScopeRule): ScopeRule {
+function checkRule(scope: string, rule: ScopeRule): CheckedRule {
   const option = `scopes[${show(scope)}]`;
   if (!SCOPE.test(scope)) throw new OptionError(option, scope, 'a scope of RFC 6749: no spaces, quotes or backslashes');
   if (typeof rule !== 'object' || rule === null) throw new OptionError(option, rule, 'an object with servers');
@@ -108,5 +117,5 @@ function checkRule(scope: string, rule: ScopeRule): ScopeRule {
       throw new OptionError(`${option}.${field}`, list, 'an array of names, * for any text');
     }
   }
-  return rule;
+  return { ...rule, plainDeny: rule.deny?.map(plain) };
 }

@@ -2,6 +2,8 @@ import { parsedInTurns } from '../../../connection/channel/large/parsedInTurns.j
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../../core/errors.js';
+import { pickedInSlices } from '../../../core/time/inSlices.js';
+import { inTurnOrNow } from '../../../core/time/turns.js';
 import type { RequestOptions } from '../../../pool/McpPool.js';
 import type { GatewayPool } from '../../GatewayOptions.js';
 import type { Params } from '../../rpc/envelope.js';
@@ -66,8 +68,10 @@ async function shown(server: string, result: unknown, access: Access): Promise<u
   if (typeof page !== 'object' || page === null) return result;
   const { tools } = page as { readonly tools?: unknown };
   if (!Array.isArray(tools)) return result;
-  const open = tools.filter((each: { readonly name?: unknown } | null) => access.shows(server, String(each?.name)));
+  const open = await pickedInSlices(tools, (each: { readonly name?: unknown } | null) =>
+    access.shows(server, String(each?.name)) ? each : undefined,
+  );
   if (open.length === tools.length) return result;
   const rest = { ...page, tools: open };
-  return result instanceof Uint8Array ? Buffer.from(JSON.stringify(rest)) : rest;
+  return result instanceof Uint8Array ? inTurnOrNow(() => Buffer.from(JSON.stringify(rest))) : rest;
 }
