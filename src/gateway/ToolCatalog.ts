@@ -81,7 +81,7 @@ class Invalidation {
   }
 }
 
-/** By server. Catalogs that share a cache, as those of a gateway's users do, hear of the same changes: one run does for all. */
+/** By server. Catalogs that share a cache hear of the same changes: one run does for all. */
 const invalidations = new WeakMap<ToolStore, Map<string, Invalidation>>();
 
 function invalidationsOf(cache: ToolStore): Map<string, Invalidation> {
