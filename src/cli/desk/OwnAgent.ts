@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { Agent, type ClientRequestArgs } from 'node:http';
 import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -8,6 +8,9 @@ import { sleep } from '../../core/time/sleep.js';
 /** Another user of this machine listens where the own gateway is to be. */
 export class ForeignGatewayError extends Error {}
 
+const TABLES = ['/proc/net/tcp', '/proc/net/tcp6'];
+/** Behind the names of the columns. */
+const ROW = /\n *0: /;
 const LISTEN = '0A';
 /** How the table of IPv6 begins an address of IPv4. */
 const MAPPED = /^0{16}FFFF0000(?=[0-9A-F]{8}:)/;
@@ -65,9 +68,10 @@ async function strangerAt(socket: Socket): Promise<string | undefined> {
   const [here, there] = [inTable(localAddress, localPort), inTable(remoteAddress, remotePort)];
   if (here === undefined || there === undefined) return 'another machine';
   for (let look = 1; look <= LOOKS && !socket.destroyed; look++) {
-    const rows = socketRows();
+    const tables = await tablesFromNow();
     // The system tells of no socket, not of this one either, as in some sandboxes.
-    if (rows.length === 0) return undefined;
+    if (!tables.some((table) => ROW.test(table))) return undefined;
+    const rows = rowsOf(tables, `${there.slice(-5)} `);
     const ends = rows.filter(({ local, remote }) => local === there && remote === here);
     const listeners = rows.filter(({ local, state }) => state === LISTEN && (local === there || isAny(local, there)));
     const users = [...ends.filter(({ accepted }) => accepted), ...listeners].map(({ uid }) => uid);
@@ -85,24 +89,36 @@ function isAny(local: string, there: string): boolean {
   return ANY.test(local) && local.slice(-5) === there.slice(-5);
 }
 
-function socketRows(): SocketRow[] {
-  return ['/proc/net/tcp', '/proc/net/tcp6'].flatMap((table) => {
-    let text: string;
-    try {
-      text = readFileSync(table, 'latin1');
-    } catch {
-      return [];
-    }
-    return text
-      .split('\n')
-      .slice(1)
-      .flatMap((line) => {
-        const [, local, remote, state, , , , uid, , inode] = line.trim().split(/\s+/);
-        if (local === undefined || remote === undefined || state === undefined) return [];
-        const [from, to] = [local.replace(MAPPED, ''), remote.replace(MAPPED, '')];
-        return [{ local: from, remote: to, state, uid: Number(uid), accepted: inode !== '0' && state !== LISTEN }];
-      });
+/** The tables as they are read next: one read serves all who ask before it begins. */
+let nextTables: Promise<readonly string[]> | undefined;
+let lastTables: Promise<unknown> = Promise.resolve();
+
+function tablesFromNow(): Promise<readonly string[]> {
+  nextTables ??= lastTables.then(() => {
+    nextTables = undefined;
+    const tables = Promise.all(TABLES.map((table) => readFile(table, 'latin1').catch(() => '')));
+    lastTables = tables;
+    return tables;
   });
+  return nextTables;
+}
+
+/** The rows of a port, either end's, of the tables; those of others are not looked at: any user may have thousands. */
+function rowsOf(tables: readonly string[], port: string): SocketRow[] {
+  const rows: SocketRow[] = [];
+  for (const table of tables) {
+    let line = 0;
+    for (let at = table.indexOf(port); at >= 0; at = table.indexOf(port, line)) {
+      const start = table.lastIndexOf('\n', at) + 1;
+      line = table.indexOf('\n', at);
+      if (line < 0) line = table.length;
+      const [, local, remote, state, , , , uid, , inode] = table.slice(start, line).trim().split(/\s+/);
+      if (local === undefined || remote === undefined || state === undefined) continue;
+      const [from, to] = [local.replace(MAPPED, ''), remote.replace(MAPPED, '')];
+      rows.push({ local: from, remote: to, state, uid: Number(uid), accepted: inode !== '0' && state !== LISTEN });
+    }
+  }
+  return rows;
 }
 
 /** An address and a port as the table has them; of IPv6 only the loopback's. */

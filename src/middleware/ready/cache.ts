@@ -5,7 +5,7 @@ import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import { MAX_READ_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { checkBytes, withDefaults } from '../../core/options.js';
-import { keyOf } from '../keyOf.js';
+import { keysOf } from '../keysOf.js';
 import { isRead, saidOf, UnderWay } from '../sharing.js';
 
 export interface CacheOptions {
@@ -93,9 +93,9 @@ export function cache(given: CacheOptions = {}): Middleware {
       return next();
     }
     if (call.kind !== 'request' || !when(call)) return next();
-    const own = keyOf(call);
-    const everyone = keyOf(call, true);
-    if (own === undefined || everyone === undefined) return next();
+    const keys = keysOf(call);
+    if (keys === undefined) return next();
+    const { own, everyone } = keys;
     const known = fresh(own) ?? fresh(`public ${everyone}`);
     if (known !== undefined) return known;
     const before = changes.get(call.server);

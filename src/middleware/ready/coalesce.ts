@@ -6,7 +6,7 @@ import { AcquireTimeoutError, RequestTimeoutError } from '../../core/errors.js';
 import { checkMs, withDefaults } from '../../core/options.js';
 import { withDeadline } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
-import { keyOf } from '../keyOf.js';
+import { keysOf } from '../keysOf.js';
 import { isOnesOwnError, isRead, saidOf, UnderWay } from '../sharing.js';
 
 export interface CoalesceOptions {
@@ -33,9 +33,9 @@ export function coalesce(given: CoalesceOptions = {}): Middleware {
     if (call.from === 'server') underWay.asked(call)?.split(ASKED);
     if (call.kind !== 'request' || call.from !== 'client' || !when(call)) return next();
     const { deadlineMs, method, server = 'gateway', signal } = call;
-    const params = deadlineMs === 0 ? undefined : keyOf(call);
-    if (params === undefined) return next();
-    const key = `${params} ${timesOf(call)}`;
+    const keys = deadlineMs === 0 ? undefined : keysOf(call);
+    if (keys === undefined) return next();
+    const key = `${keys.own} ${timesOf(call)}`;
     // Each caller's own, not one of those who share the call.
     const unbounded = deadlineMs !== undefined && { deadlineMs: Number.POSITIVE_INFINITY };
     const send = (signal: AbortSignal): Promise<CallResult> => next({ signal, ...unbounded });

@@ -2,34 +2,47 @@ import type { MiddlewareCall } from '../connection/calls/Middleware.js';
 import { askerOf, paramsTextOf } from '../connection/calls/MiddlewareChain.js';
 import { saysAll } from '../connection/channel/codec/exactText.js';
 import { membersOf, withMembers, withTheseMembers } from '../connection/channel/codec/members.js';
+import { costOf } from '../connection/channel/codec/parsingCost.js';
 import { canonical, isExact } from './canonical.js';
 import { isOnesOwn } from './sharing.js';
 
-/** Of params as JSON: their members are put in order at once, which takes up to 0.2 µs a character. */
+/** Of params as JSON: what has more characters, or costs more to be parsed, takes long to be put in order: five times what it costs. */
 const MAX_CHARS = 64 * 1_024;
+const MAX_COST = 200_000;
+/** So few cost too little to be looked at. */
+const SHORT_CHARS = 2_048;
 
 /** Of `_meta`: another in each call, and nothing that an answer depends on. */
 const SILENT = Object.freeze({ progressToken: undefined, traceparent: undefined, tracestate: undefined });
 
+/** What is equal for calls that ask the same, as text. */
+interface Keys {
+  /** Of one principal, session and path. */
+  readonly own: string;
+  /** Of all callers. */
+  readonly everyone: string;
+}
+
 /**
- * A call as text: equal for calls of one principal, session, path and server that ask the same, whatever the order of members and the
- * white space. Where its params were written by another and their values do not say all of that, only those written alike are equal.
- * `everyone`: of all callers. Undefined where its answer is its caller's alone, where it cannot be told, and where to tell it takes long.
+ * What is equal for calls that ask the same of a server, whatever the order of members and the white space. Where its params were written
+ * by another and their values do not say all of that, only those written alike are equal. Undefined where its answer is its caller's alone,
+ * where it cannot be told, and where to tell it takes long.
  */
-export function keyOf(call: MiddlewareCall, everyone = false): string | undefined {
+export function keysOf(call: MiddlewareCall): Keys | undefined {
   if (isOnesOwn(call)) return undefined;
   const { server, path, method, params, caller } = call;
   const { _meta, ...others } = params ?? {};
   const meta = told(_meta);
   const rest = meta === undefined ? others : { ...others, _meta: meta };
   const written = paramsTextOf(call);
-  if ((written ?? JSON.stringify(rest)).length > MAX_CHARS) return undefined;
+  const said = written ?? JSON.stringify(rest);
+  if (said.length > MAX_CHARS || (said.length > SHORT_CHARS && costOf(said, MAX_COST) > MAX_COST)) return undefined;
   const text = written && toldText(written, meta !== undefined);
   if (text === undefined && (written !== undefined || !isExact(rest))) return undefined;
   const exact = text === undefined || saysAll(rest, text) ? undefined : text;
-  const { principal, key, capabilities } = everyone ? {} : (caller ?? {});
-  const asker = everyone ? undefined : askerOf(call);
-  return canonical([principal, key, capabilities, asker, caller?.era, path, server, method, rest, exact]);
+  const { principal, key, capabilities } = caller ?? {};
+  const asked = canonical([caller?.era, path, server, method, rest, exact]);
+  return { own: canonical([principal, key, capabilities, askerOf(call)]) + asked, everyone: asked };
 }
 
 /** What `_meta` says, if anything. */
