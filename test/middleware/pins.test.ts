@@ -90,10 +90,12 @@ test('a list is read, compared and told on tool by tool; definitions of more tha
   list = `{"tools":[{"name":"t","n":${long}},{"name":"v"},{"name":"w","n":${long}}]}`;
   expect(await told()).toBe('{"tools":[{"name":"v"}]}');
   expect(held).toEqual([expect.stringMatching(/^u /), 't too long']);
-  expect(await pins.accept('s', 't')).toBe(true);
+  expect(await pins.accept('s', 't')).toBe(false);
   expect(await told()).toBe('{"tools":[{"name":"v"}]}');
   for (const name of ['t', 'w'])
     await expect(server.call('tools/call', { name })).rejects.toMatchObject({ code: 'ERR_FORBIDDEN' });
+  list = '{"tools":[{"name":"t","n":1.0}]}';
+  expect(await told()).toBe(list);
   for (list of ['{"tools":[{"name":"evil"}],"tools":5}', '{}', '[]', `{"x":"${'x'.repeat(300_000)}","tools":[]}`])
     await expect(told()).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
   list = `{"tools":[${Array.from({ length: 20_000 }, (_, at) => `{"name":"n${at}","n":9007199254740993}`).join(',')}]}`;

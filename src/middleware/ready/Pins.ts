@@ -105,10 +105,11 @@ export class Pins {
     return call.method === 'tools/list' ? this.#checked(server, result, owner) : result;
   }, GATEWAY);
 
-  /** Takes the definition that was offered last for the right one, from the next list on. False when the tool is not held back. */
+  /** Takes the definition that was offered last for the right one, from the next list on. False when the tool is not held back, or that is too long. */
   async accept(server: string, tool: string): Promise<boolean> {
     const held = this.#held.newest(server, tool);
-    if (held === undefined) return false;
+    // What is never told on must not take the place of what was right before.
+    if (held === undefined || held.offered === TOO_LONG) return false;
     await this.#turn(server, async () => {
       await this.#store.set(server, { ...(await this.#store.get(server)), [tool]: held.offered });
       this.#held.accept(held);
