@@ -28,6 +28,8 @@ interface Opened {
 /** A stream that ended is opened again after this long, and then after twice as long, up to the second. */
 const REOPEN_MS = 500;
 const MAX_REOPEN_MS = 10_000;
+/** Sessions that are opened for one message, one after another, while gateways come and go. */
+export const MAX_REOPENED = 3;
 
 /**
  * The session of a client of the legacy era with the gateway. The client initialises once; when the gateway forgets the session,

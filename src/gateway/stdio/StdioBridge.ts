@@ -17,7 +17,7 @@ import { ClientCalls } from './calls/ClientCalls.js';
 import { meaningOf } from './calls/meaningOf.js';
 import { readAnswer } from './calls/readAnswer.js';
 import { HttpLink, LinkError, takenMs } from './HttpLink.js';
-import { HttpSession } from './HttpSession.js';
+import { HttpSession, MAX_REOPENED } from './HttpSession.js';
 import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
 import { isEventStream, refusalText } from './readResponse.js';
 import type { StdioBridgeOptions } from './StdioBridgeOptions.js';
@@ -224,12 +224,14 @@ export class StdioBridge {
       const headers = first ? ACCEPT : this.#session.headers;
       return this.#reach(method, () => this.#link.request({ method: 'POST', headers, body, signal }));
     };
-    const { id } = this.#session;
-    const response = await send();
-    if (response.statusCode !== 404 || id === undefined || first) return response;
-    void this.#link.drain(response, this.#clock);
-    await this.#session.reopen(id);
-    return send();
+    for (let left = MAX_REOPENED; ; left--) {
+      const { id } = this.#session;
+      const response = await send();
+      if (response.statusCode !== 404 || id === undefined || first) return response;
+      void this.#link.drain(response, this.#clock);
+      if (left === 0) throw new NotSentError('gateway', 'it lost each session that was opened for the call');
+      await this.#session.reopen(id);
+    }
   }
 
   /** Sends again what never left, or only reads, but to one that hangs; a gateway that is down is brought up first, where that can be done. */

@@ -46,6 +46,20 @@ test('the stream of a session that was replaced is ended, and hands on nothing m
   await expect.poll(() => streams.length).toBe(0);
 });
 
+test('a call that meets several gateways which have no session is sent to the next, and says at the end that it was not sent', async () => {
+  const { server, opened } = forgetful();
+  const { send, answered, lines, end } = await bridgeTo(server);
+  send(request(1, 'initialize'));
+  await answered(1);
+  send(request(4));
+  await answered(2);
+  send(request(9));
+  await answered(3);
+  expect(opened()).toBe(7);
+  expect(lines).toMatchObject([{ id: 1 }, { id: 4, result: {} }, { id: 9, error: { data: { code: 'ERR_NOT_SENT' } } }]);
+  await end();
+});
+
 test('a client that initialises again has one stream, that of its new session', async () => {
   const { server, streams } = forgetful();
   const { send, answered, end } = await bridgeTo(server);
