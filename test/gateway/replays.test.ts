@@ -234,3 +234,33 @@ test('what is said while a replay waits for its turn comes behind it', async () 
     Array.from({ length: 602 }, (_, at) => at + 1),
   );
 });
+
+test('a store that takes texts is given messages as they were sent; another none that takes long to be parsed', async () => {
+  const sent = `{"jsonrpc":"2.0","id":1,"result":{"n":[1.0,${'9007199254740993,'.repeat(200_000)}0]}}`;
+  const texts: string[] = [];
+  const storeText = async (_: string, text: string): Promise<string> => `${texts.push(text)}`;
+  const messages: unknown[] = [];
+  const storeEvent = async (_: string, message: unknown): Promise<string> => `${messages.push(message)}`;
+  const replayEventsAfter = (): Promise<string> => Promise.resolve('one');
+  for (const store of [
+    { storeEvent, replayEventsAfter, storeText },
+    { storeEvent, replayEventsAfter },
+  ]) {
+    const stream = streamOf(store, 'one', 'a');
+    stream.send(sent);
+    stream.send('{"n":1.0}');
+    await expect.poll(() => [texts.length, messages.length]).toEqual([2, 'storeText' in store ? 0 : 1]);
+    stream.forget();
+  }
+  expect(texts).toEqual([sent, '{"n":1.0}']);
+  expect(messages).toEqual([{ n: 1 }]);
+  const kept = new MemoryEventStore();
+  const first = await kept.storeEvent('one', {});
+  await kept.storeText('one', '{"n":1.0}');
+  const told: string[] = [];
+  await kept.replayEventsAfter(first, {
+    send: () => Promise.reject(new Error('it has the text')),
+    sendText: async (_, text) => void told.push(text),
+  });
+  expect(told).toEqual(['{"n":1.0}']);
+});

@@ -14,6 +14,8 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const TYPES: readonly unknown[] = ['string', 'integer', 'boolean'];
 /** Of a schema, so many levels of properties are looked at. */
 const MAX_DEPTH = 64;
+/** So many headers are looked for in a call, the first that a schema declares: no head has room for more. */
+const MAX_DECLARED = 256;
 /** Characters of what one call says in headers: most servers take 16 KiB of all of them. */
 const MAX_SAID_CHARS = 12 * 1_024;
 const byTool = new WeakMap<object, readonly ParamHeader[]>();
@@ -85,7 +87,7 @@ function declaredIn(schema: unknown): readonly ParamHeader[] {
   const found: ParamHeader[] = [];
   const names = new Set<string>();
   const visit = (node: unknown, path: readonly string[]): void => {
-    if (!isObject(node) || path.length > MAX_DEPTH) return;
+    if (!isObject(node) || path.length > MAX_DEPTH || found.length === MAX_DECLARED) return;
     const name = node['x-mcp-header'];
     if (typeof name === 'string' && TOKEN.test(name) && path.length > 0 && TYPES.includes(node['type'])) {
       const header = `mcp-param-${name.toLowerCase()}`;

@@ -92,9 +92,12 @@ export class RedisEventStore implements EventStore, Closeable, AsyncDisposable {
   }
 
   async storeEvent(streamId: string, message: unknown): Promise<string> {
+    return this.storeText(streamId, JSON.stringify(message));
+  }
+
+  async storeText(streamId: string, text: string): Promise<string> {
     this.#scope.assertOpen();
     const { maxStreamBytes, maxStreamEvents, streamLifeMs } = this.#options;
-    const text = JSON.stringify(message);
     const key = this.#keyOf(streamId);
     const bounds = [maxStreamBytes, maxStreamEvents, Math.ceil(streamLifeMs)];
     const id = await this.#redis.call('EVAL', ADD, 2, key, `${key}:bytes`, text, ...bounds);

@@ -31,6 +31,13 @@ test('declared arguments become headers, at any depth, and others do not', () =>
   expect(paramHeaders(definition, undefined)).toEqual([]);
 });
 
+test('of very many declared headers the first 256 count', () => {
+  const names = Array.from({ length: 300 }, (_, at) => `a${at}`);
+  const definition = tool(Object.fromEntries(names.map((name) => [name, { type: 'string', 'x-mcp-header': name }])));
+  const args = Object.fromEntries(names.map((name) => [name, 'x']));
+  expect(paramHeaders(definition, args)).toEqual(names.slice(0, 256).flatMap((name) => [`mcp-param-${name}`, 'x']));
+});
+
 test('any text survives as a header value, and plain text is left alone', () =>
   fc.assert(
     fc.property(fc.string({ unit: 'grapheme', maxLength: 20 }), (text) => {

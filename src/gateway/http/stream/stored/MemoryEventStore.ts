@@ -47,8 +47,11 @@ export class MemoryEventStore implements EventStore {
   }
 
   async storeEvent(stream: string, message: unknown): Promise<string> {
+    return this.storeText(stream, JSON.stringify(message) ?? '{}');
+  }
+
+  async storeText(stream: string, text: string): Promise<string> {
     const id = this.#next++;
-    const text = JSON.stringify(message) ?? '{}';
     const bytes = Buffer.byteLength(text);
     const stored: Stored = { id, stream, text, bytes, next: undefined };
     const before = this.#newest.get(stream);

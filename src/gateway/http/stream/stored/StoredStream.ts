@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import { costsMore, MAX_ANSWER_COST, MAX_READ_BYTES } from '../../../../connection/channel/codec/parsingCost.js';
+import { costsMore, MAX_READ_BYTES, MAX_UNASKED_COST } from '../../../../connection/channel/codec/parsingCost.js';
 import type { Clock } from '../../../../core/clock.js';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import type { Logger } from '../../../../core/logger.js';
@@ -149,9 +149,11 @@ export class StoredStream implements SessionStream {
   /** What takes too long to read is not stored. */
   async #stored(frame: Frame): Promise<string | undefined> {
     if (frame.length > MAX_READ_BYTES) return undefined;
+    const { store, storedAs } = this.#options;
     return inTurnOrNow(async () => {
       const { json } = frame;
-      return costsMore(json, MAX_ANSWER_COST) ? undefined : this.#store(JSON.parse(json));
+      if (store.storeText !== undefined) return this.#kept(async () => store.storeText?.(storedAs, json));
+      return costsMore(json, MAX_UNASKED_COST) ? undefined : this.#store(JSON.parse(json));
     });
   }
 
@@ -222,10 +224,14 @@ export class StoredStream implements SessionStream {
     });
   }
 
-  async #store(message: unknown): Promise<string | undefined> {
+  #store(message: unknown): Promise<string | undefined> {
     const { store, storedAs } = this.#options;
+    return this.#kept(async () => store.storeEvent(storedAs, message));
+  }
+
+  /** The id of its event, if the store gives it one. */
+  async #kept(ask: () => Promise<string | undefined>): Promise<string | undefined> {
     const bounds = this.#bounds('store an event', STORE_TIMEOUT_MS);
-    const ask = async (): Promise<string> => store.storeEvent(storedAs, message);
     const id = await this.#tried('store an event', () => within(ask(), bounds));
     if (typeof id !== 'string' || !EVENT_ID.test(id)) return undefined;
     this.#begun = true;
