@@ -89,3 +89,26 @@ test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0).each(STRAN
     expect(said).not.toContain('got');
   },
 );
+
+test.skipIf(process.platform !== 'linux' || process.getuid?.() !== 0)(
+  'another user who listens on the same port of IPv6 keeps none from the own gateway',
+  async () => {
+    const server = createServer((_, response) => response.end('own')).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    closeAfter({ close: async () => void server.close().closeAllConnections() });
+    const code = `require('net').createServer().listen({port:${port},host:'::',ipv6Only:true},()=>console.log('up'))`;
+    const other = spawn(process.execPath, ['-e', code], {
+      uid: 65_534,
+      gid: 65_534,
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    closeAfter({ close: async () => void (other.kill('SIGKILL') && (await once(other, 'exit'))) });
+    await once(other.stdout, 'data');
+    using link = new HttpLink({ url: new URL(`http://127.0.0.1:${port}/mcp`), agent: new OwnAgent() });
+    const response = await link.request({ method: 'GET' });
+    response.resume();
+    expect(response.statusCode).toBe(200);
+  },
+);

@@ -14,7 +14,8 @@ const ROW = /\n *0: /;
 const LISTEN = '0A';
 /** How the table of IPv6 begins an address of IPv4. */
 const MAPPED = /^0{16}FFFF0000(?=[0-9A-F]{8}:)/;
-const ANY = /^0+:/;
+/** Of an address of IPv4 in the table, with its port. */
+const LENGTH_4 = '00000000:0000'.length;
 /** What the system tells of a connection may come a moment after it. */
 const LOOKS = 20;
 const LOOK_MS = 10;
@@ -73,20 +74,24 @@ async function strangerAt(socket: Socket): Promise<string | undefined> {
     if (!tables.some((table) => ROW.test(table))) return undefined;
     const rows = rowsOf(tables, `${there.slice(-5)} `);
     const ends = rows.filter(({ local, remote }) => local === there && remote === here);
-    const listeners = rows.filter(({ local, state }) => state === LISTEN && (local === there || isAny(local, there)));
-    const users = [...ends.filter(({ accepted }) => accepted), ...listeners].map(({ uid }) => uid);
+    const accepted = ends.filter((each) => each.accepted);
+    // An end that is not accepted says nothing of its user: that is its listener's. Without any of both nothing is proved.
+    const users = (accepted.length > 0 ? accepted : listenersFor(there, rows)).map(({ uid }) => uid);
     const foreign = users.find((uid) => uid !== own && uid !== 0);
     if (foreign !== undefined) return `another user (uid ${foreign})`;
-    // An end that is not accepted says nothing of its user: that is its listener's. Without any of both nothing is proved.
     if (ends.length > 0 && users.length > 0) return undefined;
     await sleep(systemClock, LOOK_MS);
   }
   return 'a process of which the system does not tell the user';
 }
 
-/** Whether a listener takes connections of every address to this one's port. */
-function isAny(local: string, there: string): boolean {
-  return ANY.test(local) && local.slice(-5) === there.slice(-5);
+/** Who takes connections to that address: who listens on it, else on all of IPv4, else on all of IPv6, which may take those of IPv4. */
+function listenersFor(there: string, rows: readonly SocketRow[]): readonly SocketRow[] {
+  const listening = rows.filter(({ state }) => state === LISTEN);
+  const port = there.slice(-5);
+  const on = (local: string): readonly SocketRow[] => listening.filter((each) => each.local === local);
+  const ways = [there, ...(there.length > LENGTH_4 ? [] : [`${'0'.repeat(8)}${port}`]), `${'0'.repeat(32)}${port}`];
+  return ways.map(on).find((each) => each.length > 0) ?? [];
 }
 
 /** The tables as they are read next: one read serves all who ask before it begins. */
