@@ -60,12 +60,14 @@ export class HeldTools {
 
   get(server: string, tool: string, owner: string): HeldTool | undefined {
     const own = this.#servers.get(server)?.get(owner);
-    return own === undefined ? this.newest(server, tool) : own.get(tool);
+    if (own !== undefined) return own.get(tool);
+    return this.newest(server, tool) ?? this.#left.get(server)?.get(tool);
   }
 
+  /** What was offered last of those who are remembered: what others had may be offered no more. */
   newest(server: string, tool: string): HeldTool | undefined {
     let newest: HeldTool | undefined;
-    for (const held of this.#all(server)) newest = held.get(tool) ?? newest;
+    for (const held of this.#servers.get(server)?.values() ?? []) newest = held.get(tool) ?? newest;
     return newest;
   }
 
@@ -80,8 +82,8 @@ export class HeldTools {
 
   all(): HeldTool[] {
     const found = new Map<string, HeldTool>();
-    for (const server of this.#servers.keys()) {
-      for (const held of this.#all(server)) {
+    for (const owners of this.#servers.values()) {
+      for (const held of owners.values()) {
         for (const each of held.values()) found.set(JSON.stringify([each.server, each.tool, each.offered]), each);
       }
     }

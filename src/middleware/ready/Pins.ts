@@ -4,9 +4,9 @@ import { CallResult } from '../../connection/calls/CallResult.js';
 import type { Middleware } from '../../connection/calls/Middleware.js';
 import { forPoolsAlone } from '../../connection/calls/poolsAlone.js';
 import { sameNumber, saysAll, withNumbers } from '../../connection/channel/codec/exactText.js';
-import { repeatsName, rewritten } from '../../connection/channel/codec/members.js';
+import { repeatsName } from '../../connection/channel/codec/members.js';
 import { checkReadable } from '../../connection/channel/codec/parsingCost.js';
-import { listInTurns, type WrittenList } from '../../connection/channel/large/parsedInTurns.js';
+import { listInTurns, relisted, type WrittenList } from '../../connection/channel/large/parsedInTurns.js';
 import { systemClock } from '../../core/clock.js';
 import { ForbiddenError, ProtocolError, QueueFullError } from '../../core/errors.js';
 import { tellListener } from '../../core/events.js';
@@ -48,8 +48,6 @@ const MAX_NAME_LENGTH = 1_024;
 const MAX_TOOL_BYTES = 128 * 1_024;
 /** A longer one is compared in steps. */
 const STEP_BYTES = 16 * 1_024;
-/** What a list may say beside its tools. */
-const MAX_OUTSIDE_BYTES = 256 * 1_024;
 
 /** Why it stands around pools alone. */
 const GATEWAY = 'a list of all tools is of no one server there, so that nothing would be pinned. Use it on the pool';
@@ -137,19 +135,14 @@ export class Pins {
   async #pinned(server: string, result: CallResult, owner: string): Promise<CallResult> {
     const list = await listInTurns(server, result.bytes, 'tools');
     if (list === undefined) throw new ProtocolError(server, 'its list has no tools');
-    const { answer, items } = list;
-    if (list.outside.length > MAX_OUTSIDE_BYTES)
-      throw new ProtocolError(server, `its list says more beside its tools than ${MAX_OUTSIDE_BYTES} bytes`);
-    const outside = list.outside.toString();
+    const { answer, items, outside } = list;
     // Of a member that comes twice readers take the one or the other: what goes on is what was looked at.
-    const anew = repeatsName(outside);
+    const anew = repeatsName(outside.toString());
     const { kept, same } = await this.#keep(server, list, owner);
     if (same && !anew) return result;
     if (!(result.raw instanceof Uint8Array)) return CallResult.of({ ...answer, tools: kept.map(([at]) => items[at]) });
-    return inTurnOrNow(() => {
-      const tools = `[${kept.map(([, text]) => text).join(',')}]`;
-      return CallResult.of(Buffer.from(rewritten(anew ? JSON.stringify(answer) : outside, { tools })), server);
-    });
+    const texts = kept.map(([, text]) => text);
+    return inTurnOrNow(() => CallResult.of(relisted(list, 'tools', texts), server));
   }
 
   /** What is kept, by its place, as it is told on; `same`: all of it is, as it was written. */

@@ -8,6 +8,7 @@ import type { GatewayOptions } from '../../../src/gateway/GatewayOptions.js';
 import type { AuthRequest, User } from '../../../src/gateway/users/Authenticate.js';
 import { bearerTokens } from '../../../src/gateway/users/bearerTokens.js';
 import { ScopeRules } from '../../../src/gateway/users/scopes/ScopeRules.js';
+import { scopedPool } from '../../../src/gateway/users/scopes/scopedPool.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { FakePool } from '../../support/FakePool.js';
 import { exchange, type Message, type Reply } from '../../support/httpClient.js';
@@ -327,4 +328,25 @@ test('a name that takes long to be compared with what is denied is opened by no 
   } finally {
     compared.mockRestore();
   }
+});
+
+test('of a list that says something twice, what was looked at is what a user is shown', async () => {
+  const hidden = '{"name":"erase"}';
+  const open = '{"name":"write","n":1.0}';
+  const texts = [
+    [`{"tools":[${hidden}],"tools":[${open}]}`, `{"tools":[{"name":"write","n":1.0}]}`],
+    [`{"tools":[{"name":"erase","name":"write"},${open}],"a":1.0}`, `{"tools":[{"name":"write"},${open}],"a":1.0}`],
+    [`{"a":1.0,"tools":[${hidden},${open}]}`, `{"a":1.0,"tools":[${open}]}`],
+    [`{ "tools" : [ ${open} ] }`, `{ "tools" : [ ${open} ] }`],
+  ];
+  let text = '';
+  const given = new FakePool({ files: { methods: { 'tools/list': () => Buffer.from(text) } } });
+  const access = new ScopeRules(SCOPES, undefined).of(['files:write']);
+  const list = () => scopedPool(given, access).request('files', 'tools/list', undefined, { raw: true });
+  for (const [sent = '', told] of texts) {
+    text = sent;
+    expect(String(await list())).toBe(told);
+  }
+  text = '{"tools":5}';
+  await expect(list()).rejects.toMatchObject({ code: 'ERR_PROTOCOL' });
 });

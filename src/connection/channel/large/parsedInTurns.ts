@@ -1,6 +1,7 @@
 import { ProtocolError } from '../../../core/errors.js';
 import { utf8Text } from '../../../core/text/utf8Text.js';
 import { inTurnOrNow } from '../../../core/time/turns.js';
+import { repeatsName, rewritten } from '../codec/members.js';
 import { checkReadable, endOfString, MAX_ANSWER_COST, MAX_TOLD_COST, ParsingCost } from '../codec/parsingCost.js';
 import { skipSpace } from '../codec/skipJson.js';
 
@@ -14,6 +15,8 @@ const CLOSE_BRACKET = 0x5d;
 
 /** A shorter answer is parsed at one go. */
 const SHORT_BYTES = 128 * 1_024;
+/** What a list may say beside its items, where those are looked at one by one. */
+const MAX_OUTSIDE_BYTES = 256 * 1_024;
 /** Items of an array that are parsed at one go: so many bytes, and the one that goes beyond them. */
 const GROUP_BYTES = 32 * 1_024;
 /** So much is looked through for where items end, at one go. */
@@ -41,6 +44,13 @@ export interface WrittenList {
   readonly texts: readonly Buffer[];
   /** The answer without the items. */
   readonly outside: Buffer;
+}
+
+/** The text of a list with these items in the place of its own; where a member of the rest comes twice, the rest as it was parsed. */
+export function relisted({ answer, outside }: WrittenList, name: string, items: readonly string[]): Buffer {
+  const rest = outside.toString();
+  const text = repeatsName(rest) ? JSON.stringify(answer) : rest;
+  return Buffer.from(rewritten(text, { [name]: `[${items.join(',')}]` }));
 }
 
 /** The same for an answer whose array of that name is to be looked at item by item; undefined where it has none. */
@@ -119,6 +129,8 @@ class Parsing {
     const outside = this.#outsideText();
     const [items] = this.#long.values();
     if (items === undefined) return undefined;
+    if (outside.length > MAX_OUTSIDE_BYTES)
+      throw new ProtocolError(this.#server, `its list says more beside its items than ${MAX_OUTSIDE_BYTES} bytes`);
     return { answer: this.#parsed(outside) as Record<string, unknown>, items, texts: this.#texts, outside };
   }
 

@@ -1,7 +1,10 @@
-import { parsedInTurns } from '../../../connection/channel/large/parsedInTurns.js';
+import { repeatsName } from '../../../connection/channel/codec/members.js';
+import { listInTurns, relisted } from '../../../connection/channel/large/parsedInTurns.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { objectOf } from '../../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
-import { RpcError } from '../../../core/errors.js';
+import { ProtocolError, RpcError } from '../../../core/errors.js';
+import { utf8Text } from '../../../core/text/utf8Text.js';
 import { pickedInSlices } from '../../../core/time/inSlices.js';
 import { inTurnOrNow } from '../../../core/time/turns.js';
 import type { RequestOptions } from '../../../pool/McpPool.js';
@@ -62,16 +65,30 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
   });
 }
 
-/** A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. */
+/**
+ * A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. Of a member that comes twice readers take
+ * the one or the other: what was looked at is what goes on.
+ */
 async function shown(server: string, result: unknown, access: Access): Promise<unknown> {
-  const page = await parsedInTurns(server, result);
-  if (typeof page !== 'object' || page === null) return result;
-  const { tools } = page as { readonly tools?: unknown };
-  if (!Array.isArray(tools)) return result;
-  const open = await pickedInSlices(tools, (each: { readonly name?: unknown } | null) =>
-    access.shows(server, String(each?.name)) ? each : undefined,
-  );
-  if (open.length === tools.length) return result;
-  const rest = { ...page, tools: open };
-  return result instanceof Uint8Array ? inTurnOrNow(() => Buffer.from(JSON.stringify(rest))) : rest;
+  const isOpen = (tool: unknown): boolean =>
+    access.shows(server, String((tool as { readonly name?: unknown } | null)?.name));
+  if (!(result instanceof Uint8Array)) {
+    const { tools } = objectOf(result);
+    if (!Array.isArray(tools)) return result;
+    const open = await pickedInSlices(tools, (tool: unknown) => (isOpen(tool) ? tool : undefined));
+    return open.length === tools.length ? result : { ...(result as object), tools: open };
+  }
+  const list = await listInTurns(server, result, 'tools');
+  if (list === undefined) throw new ProtocolError(server, 'its list has no tools');
+  const { items, texts, outside } = list;
+  let same = !repeatsName(outside.toString());
+  let at = 0;
+  const open = await pickedInSlices(items, (tool) => {
+    const text = utf8Text(texts[at++] as Buffer);
+    const anew = repeatsName(text);
+    if (isOpen(tool) && !anew) return text;
+    same = false;
+    return isOpen(tool) ? JSON.stringify(tool) : undefined;
+  });
+  return same ? result : inTurnOrNow(() => relisted(list, 'tools', open));
 }
