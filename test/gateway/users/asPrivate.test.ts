@@ -63,5 +63,5 @@ test('a list that would take long to read is refused, since it cannot be looked 
   const many = Buffer.from(`{"tools":[],"x":[${'[],'.repeat(1_100_000)}[]]}`);
   const fake = new FakePool({ s: { methods: { 'tools/list': () => many } } });
   const list = scopedPool(fake, access).request('s', 'tools/list', {}, { raw: true });
-  await expect(list).rejects.toThrow('too many values');
+  await expect(list).rejects.toThrow('says more beside its items');
 });
