@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { systemClock } from '../../../src/core/clock.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { HeldBytes } from '../../../src/gateway/http/HeldBytes.js';
-import type { EventStore } from '../../../src/gateway/http/stream/stored/EventStore.js';
+import type { EventStore, ReplayReader } from '../../../src/gateway/http/stream/stored/EventStore.js';
 import { followStream } from '../../../src/gateway/http/stream/stored/followStream.js';
 import { MemoryEventStore } from '../../../src/gateway/http/stream/stored/MemoryEventStore.js';
 import type { StoredStream } from '../../../src/gateway/http/stream/stored/StoredStream.js';
@@ -166,3 +166,72 @@ test('a session that is over asks its store once more for the end of a call, and
   for (let waited = 0; waited < 20; waited++) await clock.advance(60_000);
   expect([asked, clock.armedTimers, bounds.held.held]).toEqual([1, 0, 0]);
 });
+
+/** Its events' ids say their streams; it may be away, or come back empty. */
+function losing(): { readonly store: EventStore; away: boolean; empty(): void; events(): number } {
+  let kept = new MemoryEventStore();
+  const numberOf = (id: string): string => id.slice(0, id.indexOf(':'));
+  const there = (): MemoryEventStore => {
+    if (losing.away) throw new Error('it is away');
+    return kept;
+  };
+  const losing = {
+    away: false,
+    empty: (): void => {
+      kept = new MemoryEventStore();
+    },
+    events: (): number => kept.stats.events,
+    store: {
+      storeEvent: async (stream: string, message: unknown) => `${await there().storeEvent(stream, message)}:${stream}`,
+      getStreamIdForEventId: async (id: string) => there().getStreamIdForEventId(numberOf(id)),
+      replayEventsAfter: async (id: string, to: ReplayReader) => there().replayEventsAfter(numberOf(id), to),
+    },
+  };
+  return losing;
+}
+
+test.each(['here', 'elsewhere'])(
+  'a store that is away, or has lost its events, does not end a call %s: its client is answered, or told that no one knows',
+  async (where) => {
+    const losses = losing();
+    const bounds = { held: new HeldBytes(100_000_000), maxStreamBufferBytes: 1_000_000, stallTimeoutMs: 5_000 };
+    const rest = { owner: 'a', primed: true, clock: systemClock, logger: silentLogger, isAlive: async () => true };
+    const made = (replica: string): StoredStreams => {
+      const streams = new StoredStreams({ key: 'key', replica, store: losses.store, bounds, ...rest });
+      closeAfter({ close: async () => streams.close() });
+      return streams;
+    };
+    const here = made('00000001');
+    const streams = where === 'here' ? here : made('00000000');
+    let eventId = '';
+    const server = createServer((_request, response) => {
+      void streams.resume(eventId, response, {}, () => call).then((found) => found || response.writeHead(400).end());
+    }).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    closeAfter({ close: async () => void (await once(server.close(), 'close')) });
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const call = here.call('1');
+    eventId = await losses.store.storeEvent(`key/${call.id}`, {});
+    call.prime();
+    losses.away = true;
+    const answered = exchange(url, { method: 'GET' });
+    await once(server, 'request');
+    losses.away = where === 'here';
+    call.send(JSON.stringify(ANSWER));
+    call.end();
+    expect((await answered).messages).toEqual([ANSWER]);
+    losses.away = false;
+    losses.empty();
+    const error = { data: { code: 'ERR_OUTCOME_UNKNOWN' }, message: expect.stringContaining('event store') };
+    const lost = here.call('2');
+    eventId = await losses.store.storeEvent(`key/${lost.id}`, {});
+    lost.prime();
+    lost.send(JSON.stringify({ ...ANSWER, id: 2 }));
+    lost.end();
+    await expect.poll(() => losses.events()).toBe(3);
+    losses.empty();
+    expect((await exchange(url, { method: 'GET' })).messages).toMatchObject([{ id: 2, error }]);
+    eventId = '7:another/c1.00000001.31';
+    expect((await exchange(url, { method: 'GET' })).status).toBe(400);
+  },
+);

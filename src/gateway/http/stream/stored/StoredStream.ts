@@ -14,6 +14,7 @@ import { Frame } from '../Frame.js';
 import { RETRY_MS, type SessionStream } from '../SessionStream.js';
 import { streamPlaceOf } from '../streamIds.js';
 import type { EventStore } from './EventStore.js';
+import { isAnswer, tellLost } from './followStream.js';
 import { ENDED, EVENT_ID, isMark, OVER, replaying, replayTexts, UNSTORED } from './replaying.js';
 
 export interface StoredStreamOptions {
@@ -61,6 +62,8 @@ export class StoredStream implements SessionStream {
   #begun = false;
   #answered = false;
   #sent = false;
+  /** The event of the answer: who has that one has the answer. */
+  #answerEvent: string | undefined;
   /** No client comes back for what the store does not take, nor is the store asked again. */
   readonly #forgotten = new AbortController();
 
@@ -103,9 +106,11 @@ export class StoredStream implements SessionStream {
       if (response.destroyed) return;
       this.attach(response, headers);
       const stream = this.#stream;
+      let told = false;
       const write = (id: string, text: string): void => {
         if (over()) throw OVER;
         if (isMark(text)) return;
+        told ||= isAnswer(text);
         const frame = new Frame(text);
         // It is in the store: a client that reads comes back for it.
         const { held } = this.#options.bounds;
@@ -117,10 +122,16 @@ export class StoredStream implements SessionStream {
       await replaying(owner, over, () => this.#tried('replay', replay));
       if (over()) return;
       for (const frame of this.#unstored.splice(0)) {
+        told = true;
         stream?.send(frame);
         frame.release(this.#options.bounds.held);
       }
-      if (this.#ended) stream?.end();
+      if (!this.#ended || stream === undefined) return;
+      const place = streamPlaceOf(this.id);
+      // The store had the answer, and has it no more, or is away.
+      if (place !== undefined && this.#sent && !told && eventId !== this.#answerEvent)
+        tellLost(stream, { place, logger: this.#options.logger }, 'its answer is not to be had from the event store');
+      stream.end();
     });
   }
 
@@ -164,6 +175,7 @@ export class StoredStream implements SessionStream {
       this.#sent = true;
       const id = await this.#stored(frame);
       this.#answered ||= id !== undefined;
+      this.#answerEvent = id;
       const reached = this.#stream !== undefined;
       this.#stream?.send(frame, id);
       const waits = id === undefined && !reached && !this.#forgotten.signal.aborted;

@@ -2,9 +2,10 @@ import type { ServerResponse } from 'node:http';
 import { messageOf, RequestTimeoutError } from '../../../../core/errors.js';
 import { within } from '../../../../core/time/within.js';
 import { ownerOf } from '../../../session/origin.js';
+import { EventStream } from '../EventStream.js';
 import { MAX_ENDED, type SessionStream, type SessionStreams } from '../SessionStream.js';
 import { callStreamId, OWN_STREAM, type StreamPlace, streamPlaceOf } from '../streamIds.js';
-import { followStream } from './followStream.js';
+import { followStream, tellLost } from './followStream.js';
 import { OVER, replaying, replayTexts } from './replaying.js';
 import { STORE_TIMEOUT_MS, StoredStream, type StoredStreamOptions } from './StoredStream.js';
 
@@ -56,14 +57,19 @@ export class StoredStreams implements SessionStreams {
     headers: Readonly<Record<string, string>>,
     ownStream: () => SessionStream,
   ): Promise<boolean> {
-    const storedAs = await this.#streamOf(eventId);
     const own = `${this.#options.key}/`;
+    const found = await this.#streamOf(eventId);
+    // A store that is away, or has lost its events, does not tell of calls that run: what the id says of its stream has to do.
+    const storedAs = found ?? namedIn(eventId, own);
     if (storedAs === undefined || !storedAs.startsWith(own)) return false;
     const id = storedAs.slice(own.length);
     if (id === OWN_STREAM) ownStream();
     const known = this.#streams.get(id);
     const place = streamPlaceOf(id);
-    if (known === undefined && place !== undefined && place.replica !== this.#options.replica) {
+    const elsewhere = place !== undefined && place.replica !== this.#options.replica;
+    if (known === undefined && typeof found !== 'string' && !elsewhere) return false;
+    if (known === undefined && found === undefined) return this.#lost(place, response, headers);
+    if (known === undefined && elsewhere) {
       this.#followed.get(id)?.abort();
       const reading = new AbortController();
       this.#followed.set(id, reading);
@@ -76,6 +82,16 @@ export class StoredStreams implements SessionStreams {
     stream.resume(response, eventId, headers);
     // A call that is over long since.
     if (known === undefined) stream.end();
+    return true;
+  }
+
+  /** Tells the client of a call in another process that the store knows it no more; false where that cannot be told. */
+  #lost(place: StreamPlace | undefined, response: ServerResponse, headers: Readonly<Record<string, string>>): boolean {
+    if (place?.callId === undefined) return false;
+    const { bounds, logger } = this.#options;
+    const stream = new EventStream(response, bounds, headers);
+    tellLost(stream, { place, logger }, 'its stream is not in the event store any more');
+    stream.end();
     return true;
   }
 
@@ -118,8 +134,8 @@ export class StoredStreams implements SessionStreams {
     return new StoredStream({ ...this.#options, id, storedAs: `${this.#options.key}/${id}` });
   }
 
-  /** Undefined also when the store cannot tell. */
-  async #streamOf(eventId: string): Promise<string | undefined> {
+  /** Null when the store cannot tell. */
+  async #streamOf(eventId: string): Promise<string | undefined | null> {
     const { store, clock, logger } = this.#options;
     const late = (): Error => new RequestTimeoutError('event store', 'find a stream', STORE_TIMEOUT_MS);
     const ask = async (): Promise<string | undefined> =>
@@ -131,7 +147,13 @@ export class StoredStreams implements SessionStreams {
       return typeof stream === 'string' ? stream : undefined;
     } catch (error) {
       logger.warn({ error: messageOf(error) }, 'the event store did not find a stream');
-      return undefined;
+      return null;
     }
   }
+}
+
+/** The stream of a session that the id of an event names, as those of a `RedisEventStore` do. */
+function namedIn(eventId: string, own: string): string | undefined {
+  const at = eventId.indexOf(`:${own}`);
+  return at < 0 ? undefined : eventId.slice(at + 1);
 }

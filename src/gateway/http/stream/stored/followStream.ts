@@ -85,6 +85,7 @@ export function tellLost(
   stream.send(new Frame(`{"jsonrpc":"2.0","id":${place.callId},"error":${failureText(failureOf(error, logger))}}`));
 }
 
-function isAnswer(text: string): boolean {
+/** Whether the text of an event is an answer. */
+export function isAnswer(text: string): boolean {
   return membersOf(text)?.some(({ key }) => key === 'result' || key === 'error') === true;
 }
