@@ -55,11 +55,15 @@ test('a leased connection is one borrower’s; two borrowers have two sessions',
 test.each([404, 400] as const)('a session lost by %s is replaced once for all callers of a principal', async (lost) => {
   const { server, pool } = await rawPool({ lost });
   await tool(pool, 'echo', { text: 'first' });
+  const before = pool.info('raw');
   server.forget();
   const texts = Array.from({ length: 30 }, (_, i) => `t${i}`);
   expect(await Promise.all(texts.map((text) => tool(pool, 'echo', { text })))).toEqual(texts);
   expect(server.initialises).toBe(2);
   expect(pool.stats('raw')).toMatchObject({ errors: {}, connections: 1, state: 'ready' });
+  // By what a handshake told it is known what the session was told since, as a log level.
+  expect(pool.info('raw')).toEqual(before);
+  expect(pool.info('raw')).not.toBe(before);
 });
 
 test.each(['leased', 'bound'] as const)('in %s mode a lost session sends nothing again', async (sharing) => {

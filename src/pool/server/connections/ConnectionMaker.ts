@@ -138,7 +138,9 @@ export class ConnectionMaker {
       closing,
       leftMs: () => Math.max(1, untilMs - pool.clock.now()),
       onRenewed: () => {
-        if (pooled !== undefined) onRenewed(pooled.connection);
+        if (pooled === undefined) return;
+        if (pooled.holder !== undefined) pooled.holder.info = pooled.connection.info;
+        onRenewed(pooled.connection);
       },
       onAnswer: answers.onAnswer,
       listPace: this.#listPace,

@@ -10,6 +10,8 @@ import type { Caller } from '../../McpPool.js';
 /** Whose a pooled connection is at the moment. */
 export interface ConnectionHolder {
   readonly caller: Caller | undefined;
+  /** What the last handshake told: by that it is known what the session was told since, such as a log level. */
+  info: ServerInfo | undefined;
   /** Callers that wait for a slot. */
   readonly queued: number;
   /** Whether a connection of it may be ended now for another caller. */
