@@ -65,7 +65,11 @@ export async function bridgeTo(server: Server, more: Partial<StdioBridgeOptions>
   return { lines, answered, send, input, link, end };
 }
 
-type Answer = (res: ServerResponse, message: { id: number; method: string }, req: IncomingMessage) => void;
+type Answer = (
+  res: ServerResponse,
+  message: { id: number; method: string; params?: Readonly<Record<string, unknown>> },
+  req: IncomingMessage,
+) => void;
 
 export const gateway = (answer: Answer): Server => {
   const listener: RequestListener = async (req, res) => answer(res, JSON.parse((await textOf(req)) || '{}'), req);

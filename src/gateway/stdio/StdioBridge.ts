@@ -184,9 +184,7 @@ export class StdioBridge {
   async #request(line: string, message: RequestMessage, signal: AbortSignal): Promise<void> {
     const first = message.method === 'initialize';
     const response = await this.#post(line, message.method, signal, first);
-    await this.#answer(message, response, (text) => {
-      if (first && (response.statusCode ?? 0) < 300) this.#session.begin(message, response, text);
-    });
+    await this.#answer(message, response, (text) => this.#session.answered(message, response, text));
   }
 
   async #modernRequest(line: string, message: RequestMessage, version: string, signal: AbortSignal): Promise<void> {

@@ -93,3 +93,47 @@ test('on the stream of a session are no answers: what asks or tells is handed on
   expect(lines.slice(1)).toEqual([notice, asked]);
   await end();
 });
+
+test('what a client asked of its session is asked of the next one: its level, and what it is subscribed to', async () => {
+  let opened = 0;
+  const asked: string[] = [];
+  const server = gateway((res, { id, method, params }, req) => {
+    const session = String(req.headers['mcp-session-id']);
+    const json = { 'content-type': 'application/json' };
+    if (method === 'initialize') {
+      res.writeHead(200, { ...json, 'mcp-session-id': `s${++opened}` }).end(answerTo(id, HANDSHAKE));
+    } else if (req.method === 'GET') res.writeHead(200, STREAM).flushHeaders();
+    else if (id === undefined) res.writeHead(202).end();
+    else if (session !== `s${opened}` || (method === 'ping' && opened === 1)) res.writeHead(404).end();
+    else {
+      asked.push(`${session} ${method} ${JSON.stringify(params)}`);
+      const refused = `{"jsonrpc":"2.0","id":${JSON.stringify(id)},"error":{"code":-32002,"message":"no"}}`;
+      res.writeHead(200, json).end(params?.['uri'] === 'a:no' ? refused : answerTo(id));
+    }
+  });
+  const { send, answered, end } = await bridgeTo(server);
+  send(request(1, 'initialize'));
+  await answered(1);
+  const all = [
+    ['logging/setLevel', { level: 'debug' }],
+    ['logging/setLevel', { level: 'info' }],
+    ['resources/subscribe', { uri: 'a:1' }],
+    ['resources/subscribe', { uri: 'a:2' }],
+    ['resources/subscribe', { uri: 'a:no' }],
+    ['resources/unsubscribe', { uri: 'a:1' }],
+    ['resources/read', { uri: 'a:3' }],
+  ] as const;
+  for (const [at, [method, params]] of all.entries()) {
+    send({ jsonrpc: '2.0', id: at + 2, method, params });
+    await answered(at + 2);
+  }
+  asked.length = 0;
+  send(request(20, 'ping'));
+  await answered(all.length + 2);
+  expect(asked).toEqual([
+    's2 logging/setLevel {"level":"info"}',
+    's2 resources/subscribe {"uri":"a:2"}',
+    expect.stringContaining('s2 ping'),
+  ]);
+  await end();
+});
