@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { parsedInTurns } from '../../connection/channel/large/parsedInTurns.js';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
+import { inReadingTurn } from '../../connection/channel/large/readingTurns.js';
 import { madeTask } from '../../connection/protocol/madeTask.js';
 import type { RequestHandler } from '../../connection/protocol/messages.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
@@ -145,7 +146,11 @@ export class OwnTasks {
   }
 
   /** A result of `tasks/list` without what is another session's. */
-  async filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {
+  filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {
+    return inReadingTurn(server, result, () => this.#filtered(server, owner, result));
+  }
+
+  async #filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {
     const list = (await parsedInTurns(server, result)) as { readonly tasks?: unknown };
     if (!Array.isArray(list.tasks)) return result;
     const own = await pickedInSlices(list.tasks, (task) =>

@@ -1,4 +1,5 @@
 import { parsedInTurns } from '../../../connection/channel/large/parsedInTurns.js';
+import { inReadingTurn } from '../../../connection/channel/large/readingTurns.js';
 import { objectOf } from '../../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
@@ -31,8 +32,8 @@ export interface TasksOptions {
 }
 
 interface TaskPage {
-  readonly tasks?: unknown;
-  readonly nextCursor?: unknown;
+  readonly tasks: readonly unknown[];
+  readonly nextCursor: unknown;
 }
 
 const BY_ID: ReadonlySet<string> = new Set(['tasks/get', 'tasks/result', 'tasks/cancel', 'tasks/update']);
@@ -81,20 +82,26 @@ export class Tasks {
           });
         // Servers that are silent have the time of one together, and a tenth of it each beyond.
         const timeoutMs = Math.ceil(Math.max(endMs - clock.now(), waitMs / 10));
-        page = (await parsedInTurns(server, await this.#within(timeoutMs, server, send, call))) as TaskPage;
+        const answer = await this.#within(timeoutMs, server, send, call);
+        page = await inReadingTurn(server, answer, () => this.#page(server, session, answer));
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');
         continue;
       }
-      const all: readonly unknown[] = Array.isArray(page.tasks) ? page.tasks : [];
-      const tasks = await pickedInSlices(all, (task) => this.#shown(server, session, task));
-      const { nextCursor: inner } = page;
+      const { tasks, nextCursor: inner } = page;
       const next = typeof inner === 'string' ? [server, inner] : [servers[index + 1]];
       if (tasks.length === 0 && typeof inner !== 'string') continue;
       return { tasks, ...(next[0] === undefined ? {} : { nextCursor: cursorOf(next) }) };
     }
     return { tasks: [] };
+  }
+
+  /** A page of a server, as the session is shown it. */
+  async #page(server: string, session: Downstream, answer: unknown): Promise<TaskPage> {
+    const { tasks, nextCursor } = objectOf(await parsedInTurns(server, answer));
+    const all: readonly unknown[] = Array.isArray(tasks) ? tasks : [];
+    return { tasks: await pickedInSlices(all, (task) => this.#shown(server, session, task)), nextCursor };
   }
 
   #within<T>(

@@ -1,6 +1,7 @@
 import { repeatsName } from '../../../connection/channel/codec/members.js';
 import { listInTurns, relisted } from '../../../connection/channel/large/parsedInTurns.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { inReadingTurn } from '../../../connection/channel/large/readingTurns.js';
 import { objectOf } from '../../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { ProtocolError, RpcError } from '../../../core/errors.js';
@@ -69,7 +70,10 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
  * A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. Of a member that comes twice readers take
  * the one or the other: what was looked at is what goes on.
  */
-async function shown(server: string, result: unknown, access: Access): Promise<unknown> {
+const shown = (server: string, result: unknown, access: Access): Promise<unknown> =>
+  inReadingTurn(server, result, () => shownOf(server, result, access));
+
+async function shownOf(server: string, result: unknown, access: Access): Promise<unknown> {
   const isOpen = (tool: unknown): boolean =>
     access.shows(server, String((tool as { readonly name?: unknown } | null)?.name));
   if (!(result instanceof Uint8Array)) {
