@@ -1,18 +1,12 @@
 import { parsedInTurns } from '../connection/channel/large/parsedInTurns.js';
-import type { Params } from '../connection/protocol/messages.js';
+import { ReadingRoom } from '../connection/channel/large/ReadingRoom.js';
+import { LIST_METHODS, type Params } from '../connection/protocol/messages.js';
 import { weighItems } from '../connection/weighItems.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkNames, checkOneOf, type Names } from '../core/options.js';
 import { LIST_DEFAULTS, type ListBounds } from './ListBounds.js';
 import type { CompleteList, ListItems, ListKind } from './McpPool.js';
-
-const METHODS: Readonly<Record<ListKind, string>> = {
-  tools: 'tools/list',
-  prompts: 'prompts/list',
-  resources: 'resources/list',
-  resourceTemplates: 'resources/templates/list',
-};
 
 const LIST_OPTIONS: Names<ListBounds> & { readonly caller: true; readonly signal: true } = {
   caller: true,
@@ -40,12 +34,18 @@ export interface ListSource {
  * warning is logged. Freshness is the shortest of the pages, privacy that of the most private (2026-07-28, caching).
  * @throws ProtocolError for a page that is none, and for a list beyond its bounds
  */
-export async function listAll<K extends ListKind>(
+export async function listAll<K extends ListKind>(source: ListSource, kind: K, bounds: ListBounds = {}) {
+  const room = new ReadingRoom(source.server);
+  return read(source, kind, bounds, room).finally(() => room.end());
+}
+
+async function read<K extends ListKind>(
   { server, request, nowMs, logger = silentLogger }: ListSource,
   kind: K,
-  bounds: ListBounds = {},
+  bounds: ListBounds,
+  room: ReadingRoom,
 ): Promise<CompleteList<ListItems[K]>> {
-  const method = METHODS[checkOneOf('kind', kind, Object.keys(METHODS) as ListKind[])];
+  const method = LIST_METHODS[checkOneOf('kind', kind, Object.keys(LIST_METHODS) as ListKind[])];
   const { maxPages, maxItems, maxBytes, maxTotalTimeoutMs } = checked(bounds);
   const untilMs = nowMs() + maxTotalTimeoutMs;
   const items: ListItems[K][] = [];
@@ -67,6 +67,7 @@ export async function listAll<K extends ListKind>(
     let told: Params | null;
     try {
       const page = await request(method, cursor === undefined ? {} : { cursor }, leftMs);
+      await room.take(page, MAX_COST, () => nowMs() >= untilMs);
       told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
       // It said `""` for the end, and knows no such cursor.
@@ -79,6 +80,7 @@ export async function listAll<K extends ListKind>(
     if (found.length > maxItems) throw fail(`has more than ${maxItems} items`);
     const page = await weighItems(found, { maxBytes, maxCost: MAX_COST });
     if (page === undefined) throw fail('is nested too deeply');
+    room.weighed(page.cost);
     if (found.length > 0 && seen.has(page.print)) return list('a page of a list came twice');
     seen.add(page.print);
     pages++;

@@ -11,6 +11,14 @@ export type Params = Readonly<Record<string, unknown>>;
 /** Where a notification says which subscription it belongs to (2026-07-28, subscriptions). */
 export const META_SUBSCRIPTION_ID = 'io.modelcontextprotocol/subscriptionId';
 
+/** What each kind of list is asked for by. */
+export const LIST_METHODS = Object.freeze({
+  tools: 'tools/list',
+  prompts: 'prompts/list',
+  resources: 'resources/list',
+  resourceTemplates: 'resources/templates/list',
+});
+
 /** That a list of the server has changed: it concerns all who use the connection. */
 export const LIST_CHANGES: ReadonlySet<string> = new Set([
   'notifications/tools/list_changed',
