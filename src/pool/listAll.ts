@@ -57,17 +57,18 @@ async function read<K extends ListKind>(
   let cacheScope: 'public' | 'private' | undefined = 'public';
   let pages = 0;
   const fail = (what: string): ProtocolError => new ProtocolError(server, `its ${method} ${what}`);
+  const late = (): ProtocolError => fail(`took longer than ${maxTotalTimeoutMs} ms`);
   const list = (why?: string): CompleteList<ListItems[K]> => {
     if (why !== undefined) logger.warn({ server, method, pages }, `${why}: the list ends there`);
     return { items, pages, ttlMs, cacheScope };
   };
   for (let cursor: string | undefined; ; ) {
     const leftMs = untilMs - nowMs();
-    if (leftMs <= 0) throw fail(`took longer than ${maxTotalTimeoutMs} ms`);
+    if (leftMs <= 0) throw late();
     let told: Params | null;
     try {
       const page = await request(method, cursor === undefined ? {} : { cursor }, leftMs);
-      await room.take(page, MAX_COST, () => nowMs() >= untilMs);
+      if (!(await room.take(page, MAX_COST, () => nowMs() >= untilMs))) throw late();
       told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
       // It said `""` for the end, and knows no such cursor.

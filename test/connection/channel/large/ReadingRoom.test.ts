@@ -19,7 +19,7 @@ test('lists of very many values are read a few at a time, and one server leaves 
   for (const each of [rooms[0], other]) each?.weighed(0);
   await all[3];
   const late = new ReadingRoom('flood');
-  await late.take(PAGE, MOST, () => true);
+  expect(await late.take(PAGE, MOST, () => true)).toBe(false);
   for (const room of [...rooms, other, late]) room.weighed(0);
   for (const room of [...rooms, other, late]) room.end();
 });
