@@ -25,6 +25,8 @@ export interface ListSource {
   /** Sends one request, for its result as bytes or parsed; `deadlineMs` is what is left of the whole list's time. */
   readonly request: (method: string, params: Params, deadlineMs: number) => Promise<unknown>;
   readonly nowMs: () => number;
+  /** By this the list is given up. */
+  readonly signal?: AbortSignal | undefined;
   readonly logger?: Logger;
 }
 
@@ -40,7 +42,7 @@ export async function listAll<K extends ListKind>(source: ListSource, kind: K, b
 }
 
 async function read<K extends ListKind>(
-  { server, request, nowMs, logger = silentLogger }: ListSource,
+  { server, request, nowMs, signal, logger = silentLogger }: ListSource,
   kind: K,
   bounds: ListBounds,
   room: ReadingRoom,
@@ -68,7 +70,8 @@ async function read<K extends ListKind>(
     let told: Params | null;
     try {
       const page = await request(method, cursor === undefined ? {} : { cursor }, leftMs);
-      if (!(await room.take(page, MAX_COST, () => nowMs() >= untilMs))) throw late();
+      const hasRoom = await room.take(page, MAX_COST, () => nowMs() >= untilMs || signal?.aborted === true);
+      if (!hasRoom) throw signal?.aborted === true ? signal.reason : late();
       told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
       // It said `""` for the end, and knows no such cursor.

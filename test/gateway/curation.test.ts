@@ -2,10 +2,8 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import { encode } from 'gpt-tokenizer';
 import { afterEach, expect, test, vi } from 'vitest';
-import { innerCall, withFixed } from '../../src/gateway/curation/searchedCall.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
-import { light } from '../../src/gateway/rpc/light.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import type { Curation } from '../../src/registry/config/curation/Curation.js';
 import { closeAfter } from '../support/closeAfter.js';
@@ -212,20 +210,6 @@ test('arguments that are no object are refused where they are looked at; a name 
   expect(last()).toEqual({ name: 't', arguments: { y: 1, f: true }, _meta: { a: 2 } });
   expect(await ask(desk, '{"name":"s__t","_meta":"letters"}')).toBe('ok');
   expect(last()).toEqual({ name: 't', arguments: { f: true } });
-});
-
-test('long arguments are not parsed for call_tool and fixed ones; all that read them in one turn share what they say', () => {
-  const long = 'x'.repeat(100_000);
-  const given = { name: 'call_tool', arguments: { name: 's__t', arguments: { long } } };
-  const text = JSON.stringify(given);
-  const { params } = light(given, text) ?? {};
-  const parse = vi.spyOn(JSON, 'parse');
-  const call = withFixed(innerCall({ params, paramsText: text }), { f: true });
-  expect(parse.mock.calls.filter(([each]) => each.length > 1_000)).toEqual([]);
-  expect(call.params?.['arguments']).toBe(call.params?.['arguments']);
-  expect(parse.mock.calls.filter(([each]) => each.length > 1_000)).toHaveLength(1);
-  expect(call.params).toEqual({ name: 's__t', arguments: { long, f: true } });
-  expect(JSON.parse(call.paramsText ?? '')).toEqual(call.params);
 });
 
 test('a group is some servers at a path of its own, with rules by the names that clients know', async () => {

@@ -90,8 +90,10 @@ export class HttpSession {
       this.#kept.delete(key);
       if (method === 'resources/unsubscribe' || said.length > MAX_KEPT_CHARS) return;
       this.#kept.set(key, { method, said });
-      const [oldest] = this.#kept.keys();
-      if (this.#kept.size > MAX_KEPT && oldest !== undefined) this.#kept.delete(oldest);
+      if (this.#kept.size <= MAX_KEPT) return;
+      // The level stays.
+      const oldest = [...this.#kept.keys()].find((each) => each !== '');
+      if (oldest !== undefined) this.#kept.delete(oldest);
     }
   }
 

@@ -14,7 +14,7 @@ import { Frame } from '../Frame.js';
 import { RETRY_MS, type SessionStream } from '../SessionStream.js';
 import { streamPlaceOf } from '../streamIds.js';
 import type { EventStore } from './EventStore.js';
-import { isAnswer, tellLost } from './followStream.js';
+import { tellLost } from './followStream.js';
 import { ENDED, EVENT_ID, isMark, OVER, replaying, replayTexts, UNSTORED } from './replaying.js';
 
 export interface StoredStreamOptions {
@@ -110,7 +110,7 @@ export class StoredStream implements SessionStream {
       const write = (id: string, text: string): void => {
         if (over()) throw OVER;
         if (isMark(text)) return;
-        told ||= isAnswer(text);
+        told ||= id === this.#answerEvent;
         const frame = new Frame(text);
         // It is in the store: a client that reads comes back for it.
         const { held } = this.#options.bounds;
@@ -207,8 +207,10 @@ export class StoredStream implements SessionStream {
   #storedEnd(): Promise<boolean> {
     const tried = async (): Promise<void> => {
       for (const frame of [...this.#unstored]) {
-        if ((await this.#stored(frame)) === undefined) continue;
+        const id = await this.#stored(frame);
+        if (id === undefined) continue;
         this.#answered = true;
+        this.#answerEvent = id;
         if (!this.#unstored.includes(frame)) continue;
         this.#unstored = this.#unstored.filter((each) => each !== frame);
         frame.release(this.#options.bounds.held);

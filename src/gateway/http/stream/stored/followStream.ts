@@ -85,7 +85,6 @@ export function tellLost(
   stream.send(new Frame(`{"jsonrpc":"2.0","id":${place.callId},"error":${failureText(failureOf(error, logger))}}`));
 }
 
-/** Whether the text of an event is an answer. */
-export function isAnswer(text: string): boolean {
+function isAnswer(text: string): boolean {
   return membersOf(text)?.some(({ key }) => key === 'result' || key === 'error') === true;
 }
