@@ -8,6 +8,7 @@ import { epochNow } from '../faults/events.js';
 import { FaultPlan } from '../faults/FaultPlan.js';
 import { randomOf } from '../faults/random.js';
 import { Playback } from '../replay/Playback.js';
+import { SpentIds } from '../wire/SpentIds.js';
 import { WireMemory } from '../wire/WireMemory.js';
 import { type FakeServerSettings, type FakeTool, readRecording } from './FakeServerOptions.js';
 import { planState } from './planState.js';
@@ -23,6 +24,8 @@ export class FakeCore {
   readonly #changes = new Emitter<{ readonly changed: string }>(() => undefined);
   /** What every client over HTTP shares. */
   readonly memory = new WireMemory();
+  /** Of POSTs without a session. */
+  readonly spent = new SpentIds();
   readonly #log: EventLog;
   #draws = 0;
 

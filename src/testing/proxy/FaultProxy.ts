@@ -16,6 +16,7 @@ import { HTTP_LISTENER_DEFAULTS, HttpListener, type HttpListenerOptions } from '
 import { HANDSHAKES, SLOW_START_MS } from '../wire/http/handshakes.js';
 import { readBody } from '../wire/http/readBody.js';
 import { isCostly, isRequest, parseMessage, passedUnread, type RpcMessage } from '../wire/messages.js';
+import { SpentIds } from '../wire/SpentIds.js';
 import type { WireEnd } from '../wire/WireCall.js';
 import { WireMemory } from '../wire/WireMemory.js';
 import type { ProxyHost } from './http/ProxyHost.js';
@@ -90,6 +91,7 @@ export class FaultProxy implements Closeable, AsyncDisposable {
       plan: this.plan,
       upstream: this.#upstream,
       memory: new WireMemory(),
+      spent: new SpentIds(),
       held: new IncomingBytes(MAX_HELD_BYTES),
       tell: this.#log.tell,
       unread: (from, size) =>

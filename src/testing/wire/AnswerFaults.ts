@@ -13,6 +13,7 @@ import {
   withoutTool,
 } from './lies.js';
 import { answer, notice, type RpcId, type RpcMessage, textResult } from './messages.js';
+import type { SpentIds } from './SpentIds.js';
 import type { WireCall } from './WireCall.js';
 import type { WireMemory } from './WireMemory.js';
 
@@ -28,6 +29,7 @@ const ASK_EVERY_MS = 5;
 interface AnswerFaultsOptions {
   readonly later: (ms: number, work: () => void) => void;
   readonly memory: WireMemory;
+  readonly spent: SpentIds;
   /** Whether the call still waits for its answer. */
   readonly isOpen: (call: WireCall) => boolean;
 }
@@ -102,7 +104,7 @@ export class AnswerFaults {
         this.#hold(call, text, delayMs ?? HOLD_MS);
         return true;
       case 'wrongId':
-        port.write(port.frame(withId(message, this.#options.memory.spentId ?? UNKNOWN_ID)));
+        port.write(port.frame(withId(message, this.#options.spent.last ?? UNKNOWN_ID)));
         return false;
       case 'unknownId':
         port.write(port.frame(withId(message, UNKNOWN_ID)));
@@ -192,7 +194,8 @@ export class AnswerFaults {
 
   #done(call: WireCall): void {
     call.port.done?.();
-    this.#options.memory.answered(call.request.id);
+    this.#options.spent.answered(call.request.id);
+    this.#options.memory.answered();
   }
 
   #hold(call: WireCall, text: string, ms: number): void {

@@ -6,6 +6,7 @@ import { faultEvent } from '../faults/faultEvent.js';
 import type { FaultWire } from '../faults/table/spec.js';
 import { AnswerFaults } from './AnswerFaults.js';
 import { failure, isAnswer, isRequest, type RpcId, type RpcMessage, type RpcRequest } from './messages.js';
+import { SpentIds } from './SpentIds.js';
 import type { ClientPort, WireCall } from './WireCall.js';
 import { WireMemory } from './WireMemory.js';
 
@@ -25,6 +26,8 @@ export interface MessageWireOptions {
   readonly onMessage?: (from: 'client' | 'server', message: RpcMessage) => void;
   /** What other wires of the same server know too. @defaultValue its own */
   readonly memory?: WireMemory;
+  /** For POSTs without a session: the ids of them all. @defaultValue its own */
+  readonly spent?: SpentIds;
 }
 
 /** A server that is to die does so when it would answer, or after so many ms. */
@@ -40,6 +43,7 @@ export class MessageWire {
   readonly #answers: AnswerFaults;
   readonly #timers = new Set<Timer>();
   readonly #memory: WireMemory;
+  readonly #spent: SpentIds;
   readonly #joined: Disposable;
   /** Calls whose server dies once it has taken them. */
   readonly #dying = new Map<WireCall, () => void>();
@@ -49,10 +53,12 @@ export class MessageWire {
   constructor(options: MessageWireOptions) {
     this.#options = options;
     this.#memory = options.memory ?? new WireMemory();
-    this.#joined = this.#memory.join((id) => this.#calls.has(id));
+    this.#spent = options.spent ?? new SpentIds();
+    this.#joined = this.#spent.join((id) => this.#calls.has(id));
     this.#answers = new AnswerFaults({
       later: (ms, work) => this.#later(ms, work),
       memory: this.#memory,
+      spent: this.#spent,
       isOpen: (call) => this.#calls.get(call.request.id) === call,
     });
   }
@@ -87,7 +93,9 @@ export class MessageWire {
 
   /** The server's answer to that call has gone to the client as it came. */
   passed(id: RpcId): void {
-    if (this.#calls.delete(id)) this.#memory.answered(id);
+    if (!this.#calls.delete(id)) return;
+    this.#spent.answered(id);
+    this.#memory.answered();
   }
 
   /** The caller has given the call up in a way of its own, such as the end of its stream. */

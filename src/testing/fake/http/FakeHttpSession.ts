@@ -55,6 +55,7 @@ export class FakeHttpSession {
       special: (call, proceed) => httpSpecial(call, proceed, hand),
       onFault: core.tell,
       memory: core.memory,
+      ...(id === undefined && { spent: core.spent }),
     });
   }
 

@@ -44,7 +44,8 @@ export const MESSAGE_FAULTS = Object.freeze({
   },
   wrongId: {
     ...call,
-    shows: 'the answer bears the id of a call that was answered before, and of none in flight',
+    shows:
+      'the answer bears the id of a call of the same session that was answered before, and of none in flight; of POSTs without a session, of any',
     answer: 'counted in lateReplies; the call itself ends by ERR_REQUEST_TIMEOUT',
   },
   unknownId: {

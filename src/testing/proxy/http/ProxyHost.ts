@@ -3,6 +3,7 @@ import type { IncomingBytes } from '../../../connection/net/body/IncomingBytes.j
 import type { KitEvent } from '../../faults/events.js';
 import type { FaultPlan } from '../../faults/FaultPlan.js';
 import type { HttpHand } from '../../wire/http/httpFaults.js';
+import type { SpentIds } from '../../wire/SpentIds.js';
 import type { WireEnd } from '../../wire/WireCall.js';
 import type { WireMemory } from '../../wire/WireMemory.js';
 import type { Upstream } from './Upstream.js';
@@ -14,6 +15,8 @@ export interface ProxyHost {
   readonly upstream: Upstream;
   readonly hand: HttpHand;
   readonly memory: WireMemory;
+  /** Of POSTs without a session. */
+  readonly spent: SpentIds;
   /** Bodies and events that have not ended, of all of them together. */
   readonly held: IncomingBytes;
   readonly tell: (event: KitEvent) => void;

@@ -51,6 +51,7 @@ export class ProxySession {
       wire: 'http',
       caller: () => this.#caller,
       memory: host.memory,
+      ...(id === undefined && { spent: host.spent }),
       toServer: (message, call) => this.#toServer(message, call),
       special: (call, proceed) => httpSpecial(call, proceed, host.hand),
       onFault: host.tell,
