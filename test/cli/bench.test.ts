@@ -32,7 +32,7 @@ function run(args: readonly string[], options: { readonly interrupt?: boolean } 
   });
 }
 
-const SHORT = ['--duration', '300ms', '--warmup', '50ms', '--quiet'];
+const SHORT = ['--duration', '150ms', '--warmup', '20ms', '--quiet'];
 
 test('a run prints rates, percentiles and processes; as JSON it has its schema', async () => {
   const loud = SHORT.filter((each) => each !== '--quiet');
@@ -40,7 +40,18 @@ test('a run prints rates, percentiles and processes; as JSON it has its schema',
   expect(text.code).toBe(0);
   expect(text.stdout).toMatch(/closed, 4 in flight/);
   expect(text.stdout).toMatch(/node timed-server\.mjs none/);
-  const { stdout } = await run(['bench', `${SERVER} none`, '-c', '2', '--json', '--workers', '2', ...SHORT]);
+  const { stdout } = await run([
+    'bench',
+    `${SERVER} none`,
+    '-c',
+    '2',
+    '--json',
+    '--workers',
+    '2',
+    ...SHORT,
+    '--duration',
+    '300ms',
+  ]);
   const report = JSON.parse(stdout) as BenchReport;
   expect(report).toMatchObject({ schema: 'mcp-poolkit-bench/1', complete: true });
   expect(report.steps[0]?.all.calls).toBeGreaterThan(50);
@@ -193,7 +204,7 @@ test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (
     // A search that begins near the knee has fewer steps.
     if (started.includes('--find-max')) shorten(started, '--rate', () => '4000');
     shorten(started, '-c', (loads) => loads.split(',').at(-1) ?? loads);
-    const { code, stdout, stderr } = await say([...started, '--warmup', '50ms', '--quiet'], cwd);
+    const { code, stdout, stderr } = await say([...started, '--warmup', '10ms', '--quiet'], cwd);
     expect(stderr).toBe('');
     expect(code).toBe(0);
     expect(stdout).toMatch(/Load and latency/);

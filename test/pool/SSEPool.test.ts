@@ -147,11 +147,11 @@ test('a server of the SDK’s own old transport lists, answers, and comes back a
   await expect.poll(() => echo('back').catch((error: Error) => error.message)).toBe('back');
 });
 
-test('server-everything over its old transport answers a thousand calls and ends with the pool', async () => {
+test('server-everything over its old transport answers two hundred calls at once and ends with the pool', async () => {
   const { url } = await everythingSse();
   const pool = ssePool();
   await pool.startServer({ name: 'everything', transport: 'sse', url });
-  const texts = Array.from({ length: 1_000 }, (_, i) => `t${i}`);
+  const texts = Array.from({ length: 200 }, (_, i) => `t${i}`);
   const echo = (message: string): Promise<string> =>
     said(pool.request('everything', 'tools/call', { name: 'echo', arguments: { message } }));
   expect(await Promise.all(texts.map(echo))).toEqual(texts.map((text) => `Echo: ${text}`));

@@ -32,6 +32,7 @@ export async function runUrl(given: FaultCase, mode: FaultMode, way: UrlWay): Pr
   const connections: Connection[] = [];
   const pool = closeAfter(
     new UnifiedPool({
+      ledger: false,
       stableAfterMs: 0,
       backoff: given.fault === 'refuse' ? { initialMs: 60_000 } : { initialMs: 1, maxMs: 1 },
       maxMessageBytes: 2 ** 20,

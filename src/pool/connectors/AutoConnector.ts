@@ -11,7 +11,7 @@ type UrlTransport = 'http' | 'sse';
 
 const NAMES: Readonly<Record<UrlTransport, string>> = { http: 'Streamable HTTP', sse: 'SSE' };
 
-/** Servers whose transport is remembered; the least recently used is found out again. */
+/** Servers whose transport is remembered; the least recently used is found out again. Their table takes all its room when it is made. */
 const MAX_VERDICTS = 10_000;
 
 /**
@@ -22,7 +22,7 @@ const MAX_VERDICTS = 10_000;
 export class AutoConnector implements Connector {
   readonly transports = [undefined];
   readonly #connectors: Readonly<Record<UrlTransport, Connector>>;
-  readonly #verdicts = new LRUCache<string, UrlTransport>({ max: MAX_VERDICTS });
+  #verdicts: LRUCache<string, UrlTransport> | undefined;
 
   /** The connectors are lent: it does not close them. */
   constructor(connectors: Readonly<Record<UrlTransport, Connector>>) {
@@ -37,12 +37,12 @@ export class AutoConnector implements Connector {
   async connect(request: ConnectRequest): Promise<Connection> {
     const { config, pool, signal } = request;
     const failures: { readonly transport: UrlTransport; readonly error: unknown }[] = [];
-    const order: readonly UrlTransport[] =
-      (await this.#remembered(request)) === 'sse' ? ['sse', 'http'] : ['http', 'sse'];
+    const order: UrlTransport[] = (await this.#remembered(request)) === 'sse' ? ['sse', 'http'] : ['http', 'sse'];
     for (const transport of order) {
       signal.throwIfAborted();
       try {
         const connection = await this.#connect(transport, request);
+        this.#verdicts ??= new LRUCache({ max: MAX_VERDICTS });
         this.#verdicts.set(request.fingerprint, transport);
         const verdict = { era: connection.info.era, transport, at: pool.clock.wallNow() };
         // A legacy client's connection says nothing of what else the server speaks.
@@ -56,7 +56,7 @@ export class AutoConnector implements Connector {
         if (!saysOtherTransport(error)) throw error;
       }
     }
-    this.#verdicts.delete(request.fingerprint);
+    this.#verdicts?.delete(request.fingerprint);
     const why = failures.map(({ transport, error }) => `over ${NAMES[transport]}: ${messageOf(error)}`).join('; ');
     throw new StartError(config.name, why, {}, new AggregateError(failures.map(({ error }) => error)));
   }
@@ -80,7 +80,7 @@ export class AutoConnector implements Connector {
 
   async #remembered(request: ConnectRequest): Promise<UrlTransport | undefined> {
     const { fingerprint: key } = request;
-    return this.#verdicts.get(key) ?? (await withStore(request, 'read', (store) => store.get(key)))?.transport;
+    return this.#verdicts?.get(key) ?? (await withStore(request, 'read', (store) => store.get(key)))?.transport;
   }
 }
 

@@ -19,7 +19,7 @@ import { upstream } from '../../support/upstreams.js';
 const PART = 64 * 1_024;
 const BRIDGE = { maxMessageBytes: 1e6, maxStreamBufferBytes: 1e6, maxBufferedBytes: 1e6, stallTimeoutMs: 30_000 };
 const SERVERS = ['stdio', 'json', 'events', 'sse'] as const;
-/** Whose answers of 5 MB and of 20 MB a front gets: they take long. */
+/** Whose answers of 5 MB and of 10 MB a front gets: they take long. */
 const LARGER: Readonly<Record<string, readonly [string, string?]>> = {
   http: ['events', 'stdio'],
   'http, modern': ['json'],
@@ -75,8 +75,8 @@ test('large answers come whole from servers over each transport to clients at ea
     await client.connect(transport as never);
     closeAfter(client);
     for (const server of SERVERS) {
-      const [at5MB, at20MB] = LARGER[front] ?? [];
-      for (const parts of [5, ...(server === at5MB ? [80] : []), ...(server === at20MB ? [320] : [])]) {
+      const [at5MB, at10MB] = LARGER[front] ?? [];
+      for (const parts of [5, ...(server === at5MB ? [80] : []), ...(server === at10MB ? [160] : [])]) {
         const cell = `${parts * PART} bytes, ${server} server, ${front} client`;
         const asked = client.callTool({ name: `${server}__large`, arguments: { parts } });
         const answer = asked.then(({ content }) => (content as [{ text: string }])[0].text.length, String);
