@@ -15,18 +15,18 @@ type Of = Pick<CallOrigin, 'server' | 'method'>;
 
 /** Calls that are with middleware: whatever that does, each settles once its caller gives it up, or its pool is closed. */
 export class ChainRuns {
-  readonly #clock: Clock;
+  readonly clock: Clock;
   readonly #runs = new Set<Run>();
   #onIdle: (() => void) | undefined;
 
   constructor(clock: Clock) {
-    this.#clock = clock;
+    this.clock = clock;
   }
 
   /** Runs `work`, which says when it sends the call. Settles as it does, or by the abort of `signal`. */
   run<T>(of: Of, signal: AbortSignal | undefined, work: (sent: () => void) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const run = new Run(of, this.#clock, (error) => {
+      const run = new Run(of, this.clock, (error) => {
         this.#over(run);
         reject(error);
       });
@@ -48,7 +48,7 @@ export class ChainRuns {
     const idle = new Promise<void>((resolve) => {
       this.#onIdle = resolve;
     });
-    await within(idle, { clock: this.#clock, timeoutMs: graceMs }).catch(() => undefined); // the rest is failed now
+    await within(idle, { clock: this.clock, timeoutMs: graceMs }).catch(() => undefined); // the rest is failed now
     for (const run of [...this.#runs]) run.onAbort(error);
     await idle;
   }

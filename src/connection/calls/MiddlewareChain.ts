@@ -177,24 +177,29 @@ export class MiddlewareChain {
     };
   }
 
-  /** Through all of them, then to `end`. `text`: the params as they were written, in which no name comes twice. */
+  /**
+   * Through all of them, then to `end`. `text`: the params as they were written, in which no name comes twice. `admit`: what one of them gives waits there
+   * until it goes on to the next.
+   */
   run(
     origin: CallOrigin,
     params: Params | undefined,
     changes: CallChanges,
-    end: (call: PassedCall) => Promise<CallResult>,
+    end: End,
     text?: string,
+    admit?: Admit,
   ): Promise<CallResult> {
     const written = text === undefined ? undefined : { params, text };
-    return step(this.#list, 0, new Call(origin, lookedAt(params), changes, 1, written), end);
+    return step(this.#list, 0, new Call(origin, lookedAt(params), changes, 1, written), end, admit);
   }
 }
 
 type End = (call: PassedCall) => Promise<CallResult>;
+export type Admit = (result: CallResult) => CallResult | Promise<CallResult>;
 
-function step(list: readonly Middleware[], at: number, call: Call, end: End): Promise<CallResult> {
+function step(list: readonly Middleware[], at: number, call: Call, end: End, admit?: Admit): Promise<CallResult> {
   const middleware = list[at];
-  return middleware === undefined ? end(call) : passed(middleware, list, at + 1, call, end);
+  return middleware === undefined ? end(call) : passed(middleware, list, at + 1, call, end, admit);
 }
 
 async function passed(
@@ -203,13 +208,18 @@ async function passed(
   next: number,
   call: Call,
   end: End,
+  admit?: Admit,
 ): Promise<CallResult> {
   let times = 0;
-  const given: unknown = await middleware(call, (changes) => step(list, next, call.changed(changes, times++), end));
-  if (given instanceof CallResult) return given;
-  if (call.kind === 'notification') return CallResult.NONE;
-  if (typeof given === 'object' && given !== null) return CallResult.of(given);
-  throw new OptionError('middleware', given, 'a result: what next() gave, or an object');
+  const given: unknown = await middleware(call, (changes) =>
+    step(list, next, call.changed(changes, times++), end, admit),
+  );
+  if (call.kind === 'notification' && !(given instanceof CallResult)) return CallResult.NONE;
+  if (typeof given !== 'object' || given === null)
+    throw new OptionError('middleware', given, 'a result: what next() gave, or an object');
+  const result = CallResult.of(given);
+  // What the outermost gives goes to no other one.
+  return next === 1 || admit === undefined ? result : admit(result);
 }
 
 /** Members of params that go on with what one client was asked, or ask for a task of its own. */

@@ -3,11 +3,12 @@ import { inTurnOrNow } from '../../core/time/turns.js';
 import { lookedAt, memoryWithText, shareText } from '../channel/codec/exactText.js';
 import { repeatsName } from '../channel/codec/members.js';
 import { FREE_BYTES } from '../channel/codec/parsingCost.js';
+import { type Deadline, ResultRoom, SHORT_RESULT_BYTES } from '../channel/large/ResultRoom.js';
 import type { CallOptions, Params, Progress, ServerNotice } from '../protocol/messages.js';
 import { CallResult } from './CallResult.js';
 import type { ChainRuns } from './ChainRuns.js';
 import type { CallChanges } from './Middleware.js';
-import type { CallOrigin, MiddlewareChain, PassedCall } from './MiddlewareChain.js';
+import type { Admit, CallOrigin, MiddlewareChain, PassedCall } from './MiddlewareChain.js';
 import { respliced, spliced } from './spliced.js';
 
 /** Notifications of one call that wait for slow middleware; more are dropped. */
@@ -48,7 +49,7 @@ export function throughChain<O extends ChainedOptions>(
       sent();
       return send(...given);
     };
-    return passed(chain, origin, params, options, logger, sending);
+    return passed({ chain, runs, logger }, origin, params, options, sending);
   });
 }
 
@@ -97,11 +98,10 @@ export async function throughAsSubscriptions(
 }
 
 async function passed<O extends ChainedOptions>(
-  chain: MiddlewareChain,
+  { chain, runs, logger }: ChainParts,
   origin: CallOrigin,
   params: Params | undefined,
   given: O,
-  logger: Logger,
   send: (params: Params | undefined, options: O) => Promise<unknown>,
 ): Promise<CallResult> {
   const { paramsText = '' } = given;
@@ -113,17 +113,33 @@ async function passed<O extends ChainedOptions>(
   const listens = options.onProgress ?? options.onNotification ?? options.onRequest;
   const inbound = listens === undefined ? undefined : new Inbound(chain, origin, logger);
   const own = inbound === undefined ? options : inbound.wrap(options);
+  let room: ResultRoom | undefined;
+  let deadline: Deadline | undefined;
+  const admit: Admit = (result) => {
+    const { raw } = result;
+    if (!(raw instanceof Uint8Array) || raw.length < SHORT_RESULT_BYTES) return result;
+    room ??= new ResultRoom(origin, runs.clock, options.signal);
+    return room.take(raw.length, deadline).then(() => result);
+  };
   const end = async (passed: PassedCall): Promise<CallResult> => {
+    const { deadlineMs } = passed.changes;
+    if (deadlineMs !== undefined) deadline = { deadlineMs, untilMs: runs.clock.now() + deadlineMs };
+    // What came before is of no more use: it must not hold up what comes.
+    room?.end();
     if (passed.params === params && passed.changes === changes)
-      return CallResult.of(await send(params, own), origin.server);
+      return admit(CallResult.of(await send(params, own), origin.server));
     const changing = (): O => optionsOf(passed, { params, changes }, own);
     const changed = paramsText.length < FREE_BYTES ? changing() : await inTurnOrNow(changing);
-    return CallResult.of(await send(passed.params, changed), origin.server);
+    return admit(CallResult.of(await send(passed.params, changed), origin.server));
   };
-  const result = await chain.run(origin, params, changes, end, options.paramsText);
-  // What was said before the answer is heard before it.
-  if (inbound?.told !== undefined) await inbound.told;
-  return result;
+  try {
+    const result = await chain.run(origin, params, changes, end, options.paramsText, admit);
+    // What was said before the answer is heard before it.
+    if (inbound?.told !== undefined) await inbound.told;
+    return result;
+  } finally {
+    room?.end();
+  }
 }
 
 /** What a server says and asks, through a chain and in its order. */

@@ -26,3 +26,12 @@ test('the owner that has most loses its oldest', () => {
   expect(turns.takeOfMost()).toBe(12);
   expect(turns.takeOfMost()).toBeUndefined();
 });
+
+test('who may not go yet is passed over, and keeps its turn and its order', () => {
+  const turns = new Turns<string, number>();
+  for (const item of [10, 11]) turns.add('a', item);
+  for (const item of [1, 2]) turns.add('b', item);
+  expect(turns.takeIf((item) => item < 10)).toBe(1);
+  expect(turns.takeIf((item) => item > 20)).toBeUndefined();
+  expect([turns.take(), turns.take(), turns.take(), turns.take()]).toEqual([10, 2, 11, undefined]);
+});
