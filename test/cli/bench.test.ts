@@ -201,8 +201,9 @@ test.each(blocks)('the guide’s commands run: %s', { timeout: 60_000 }, async (
     shorten(started, '--turns', () => '1');
     // Of so short a run on a busy machine the latency says nothing.
     shorten(started, '--fail-if', () => 'p99>+10000%,errors>0');
-    // A search that begins near the knee has fewer steps.
-    if (started.includes('--find-max')) shorten(started, '--rate', () => '4000');
+    // A search for what no load keeps goes down a few steps, and loads nothing.
+    if (started.includes('--find-max')) shorten(started, '--rate', () => '20');
+    shorten(started, '--slo', () => 'p99<0.001ms');
     shorten(started, '-c', (loads) => loads.split(',').at(-1) ?? loads);
     const { code, stdout, stderr } = await say([...started, '--warmup', '10ms', '--quiet'], cwd);
     expect(stderr).toBe('');

@@ -7,7 +7,7 @@ import { closeAfter } from '../../support/closeAfter.js';
 import { collectGarbage } from '../../support/collectGarbage.js';
 import { fixture } from '../../support/servers.js';
 
-const NAMES = 30;
+const NAMES = 15;
 const MIB = 2 ** 20;
 
 /** Names of 2 MB that are made by parsing, as those of a message are. */
@@ -69,6 +69,6 @@ test('breakers of tools hold no long names', async () => {
   const held = await heldMibBy(async (name) => {
     await pool.request('s', 'tools/call', { name, arguments: {} }).catch(() => undefined);
     return 0;
-  }, 20);
-  expect(held).toBeLessThan(20);
+  }, 10);
+  expect(held).toBeLessThan(10);
 });

@@ -8,7 +8,7 @@ import { type House, Street } from './Street.js';
  * can about each call, with the call's stamp; clients write down all they hear, and the checker says whether anything reached
  * another than the one it belongs to. `npm run isolation` makes 50,000 calls of it.
  */
-const CALLS = Number(process.env['POOLKIT_ISOLATION_CALLS'] ?? 80);
+const CALLS = Number(process.env['POOLKIT_ISOLATION_CALLS'] ?? 150);
 /** The short form has fewer processes. */
 const LONG = CALLS > 1_000;
 // Processes start here, and the machine may be busy.
