@@ -31,6 +31,7 @@ import { keepCallsYoung } from './serving/keepCallsYoung.js';
 import { socketsOf } from './serving/openFilesLimit.js';
 import { readSessionKeys } from './serving/readSessionKeys.js';
 import type { ServeOptions } from './serving/ServeOptions.js';
+import { markServed } from './serving/servedAbove.js';
 import { ANSWER_MS, stopBudgetMs } from './stopTimes.js';
 import { asWorker, type WorkerRole } from './workers/asWorker.js';
 import { shareable, shareOf } from './workers/shareOf.js';
@@ -116,6 +117,7 @@ async function start(options: ServeOptions, { plan, output, logger, worker }: Co
     worker === undefined ? parsed : shareable(parsed, file, worker.share);
   const loaded = await loadConfig(options.config);
   const config = usable(loaded, loaded.file);
+  markServed(config.file);
   // Not before: the config may be one of them, as with `--config <(…)`.
   if (worker === undefined) closeInheritedDescriptors();
   for (const warning of config.warnings) output.warning(warning);

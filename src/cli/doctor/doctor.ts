@@ -9,6 +9,7 @@ import { type LoadedConfig, loadConfig, NO_SERVERS } from '../configs.js';
 import { complain } from '../output/complain.js';
 import { createLogger } from '../output/logger.js';
 import { writeOut } from '../output/showResult.js';
+import { markServed } from '../serving/servedAbove.js';
 import { diagnose, WarningCollector } from './diagnose.js';
 import { asJson, asText } from './report.js';
 import { withAllTargets } from './targets.js';
@@ -36,6 +37,7 @@ export async function doctor(options: DoctorOptions): Promise<void> {
   });
   try {
     const config = withServers(await loadConfig(options.config));
+    markServed(config.file);
     closeInheritedDescriptors();
     const warnings = new WarningCollector();
     // They are started to be looked at, and have nothing to finish.

@@ -14,6 +14,7 @@ import { loadConfig } from '../configs.js';
 import { jsonOutput, type Output, type Ready, textOutput } from '../output/output.js';
 import { readSessionKeys } from '../serving/readSessionKeys.js';
 import type { ServeOptions } from '../serving/ServeOptions.js';
+import { servedAbove } from '../serving/servedAbove.js';
 import { stopBudgetMs } from '../stopTimes.js';
 import { closeUntaken } from './closeUntaken.js';
 import type { FromWorker } from './messages.js';
@@ -59,7 +60,9 @@ async function problemOf(options: ServeOptions & { readonly workers: number }): 
   if (options.stdio === true) return '--workers: a client of stdin and stdout has one process';
   if (options.sse === true) return '--workers and --sse do not go together: such a session lives on one connection';
   if (options.exitUnusedMs !== undefined) return '--workers and --exit-unused-ms do not go together';
-  const { servers } = await loadConfig(options.config);
+  const { file, servers } = await loadConfig(options.config);
+  const itself = servedAbove(file);
+  if (itself !== undefined) return itself;
   const why = servers.map((each) => unshareable(each, options)).find((each) => each !== undefined);
   return why === undefined ? undefined : `--workers ${options.workers}: ${why}`;
 }

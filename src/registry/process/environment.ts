@@ -3,6 +3,9 @@ import { randomBytes } from 'node:crypto';
 /** The variable that marks every process of ours, its descendants and, nested, theirs. */
 export const TOKEN_VARIABLE = 'MCP_POOLKIT_TOKEN';
 
+/** The variable that tells all that come from a gateway which configs are served above them. */
+export const SERVED_VARIABLE = 'MCP_POOLKIT_SERVED';
+
 /**
  * What a child inherits unless told otherwise; a trailing `*` stands for any ending. Credentials of this process are
  * not among them: a server gets those it is configured with.
@@ -22,7 +25,7 @@ export interface EnvironmentConfig {
   readonly inheritEnv?: readonly string[] | undefined;
 }
 
-/** The whole environment of a child. `env` wins over what is inherited; the token cannot be replaced. */
+/** The whole environment of a child. `env` wins over what is inherited; the marks cannot be replaced. */
 export function childEnvironment(
   config: EnvironmentConfig,
   token: string,
@@ -45,6 +48,7 @@ export function childEnvironment(
   // This process may itself be a child with a mark: that mark stays beside ours, so that its owner finds what we started.
   const outer = own[TOKEN_VARIABLE];
   result[TOKEN_VARIABLE] = outer === undefined ? token : `${outer}:${token}`;
+  if (own[SERVED_VARIABLE] !== undefined) result[SERVED_VARIABLE] = own[SERVED_VARIABLE];
   return result;
 }
 

@@ -1,7 +1,12 @@
 import fc from 'fast-check';
 import { expect, test, vi } from 'vitest';
 import { StillAliveError } from '../../../src/core/errors.js';
-import { bearsToken, childEnvironment, TOKEN_VARIABLE } from '../../../src/registry/process/environment.js';
+import {
+  bearsToken,
+  childEnvironment,
+  SERVED_VARIABLE,
+  TOKEN_VARIABLE,
+} from '../../../src/registry/process/environment.js';
 import { ManagedProcess } from '../../../src/registry/process/ManagedProcess.js';
 import { ProcessGroup } from '../../../src/registry/process/processGroup.js';
 import {
@@ -95,6 +100,11 @@ test('the token of an outer toolkit stays beside ours, so that both find the pro
   expect(bearsToken('outer:inner', 'outer')).toBe(true);
   expect(bearsToken('outer:inner', 'inn')).toBe(false);
   expect(bearsToken(undefined, 'inner')).toBe(false);
+});
+
+test('which configs are served above is handed down, and cannot be replaced', () => {
+  const environment = childEnvironment({ env: { [SERVED_VARIABLE]: 'forged' } }, 't', { [SERVED_VARIABLE]: 'a:b' });
+  expect(environment[SERVED_VARIABLE]).toBe('a:b');
 });
 
 test('only the allow-list is inherited, and no exported shell function', () => {
