@@ -92,8 +92,17 @@ export class PoolMiddleware {
   ): Promise<unknown> {
     const { caller, idempotent = false, raw } = options;
     const era = (): ServerInfo['era'] | undefined => this.#info(server, caller)?.era;
-    const party = { server, caller, era };
-    const origin: CallOrigin = { ...party, kind: 'request', from: 'client', method, idempotent, options, leased };
+    const origin: CallOrigin = {
+      kind: 'request',
+      from: 'client',
+      server,
+      caller,
+      era,
+      method,
+      idempotent,
+      options,
+      leased,
+    };
     // Middleware may look at the result: it is to come whole.
     const own = options.onLarge === undefined ? options : { ...options, onLarge: undefined };
     const result = await throughChain(this.#parts, origin, params, own, send);
@@ -109,7 +118,7 @@ export class PoolMiddleware {
   ): Promise<void> {
     if (this.empty) return send(params);
     const party = this.#party(server, caller);
-    const origin: CallOrigin = { ...party, kind: 'notification', from: 'client', method, idempotent: false };
+    const origin: CallOrigin = { kind: 'notification', from: 'client', method, idempotent: false, ...party };
     await noticeThroughChain(this.#parts, origin, params, signal, send);
   }
 

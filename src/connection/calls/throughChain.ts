@@ -193,11 +193,11 @@ export class Inbound {
     this.#waiting++;
     this.#waitingBytes += bytes;
     const origin: CallOrigin = {
-      ...partyOf(this.party),
       kind: 'notification',
       from: 'server',
       method,
       idempotent: false,
+      ...partyOf(this.party),
     };
     const run = async (): Promise<void> => {
       try {
@@ -229,7 +229,7 @@ export class Inbound {
     answer: (params: Params | undefined) => Promise<unknown>,
   ): Promise<unknown> {
     await this.told;
-    const origin: CallOrigin = { ...partyOf(this.party), kind: 'request', from: 'server', method, idempotent: false };
+    const origin: CallOrigin = { kind: 'request', from: 'server', method, idempotent: false, ...partyOf(this.party) };
     const result = await this.#chain.run(origin, params, { signal }, async (passed) =>
       CallResult.of(lookedAt(await answer(respliced(params, passed.params)))),
     );

@@ -86,7 +86,12 @@ export class ModernOverLegacy {
       if (own !== undefined) {
         flight.start(
           (onRequest) =>
-            given.send(own.params, { ...relayed(flight, params), ...own, onRequest, signal: flight.control }),
+            given.send(own.params, {
+              paramsText: own.paramsText,
+              onRequest,
+              signal: flight.control,
+              ...relayed(flight, params),
+            }),
           () => this.#ended(flight),
         );
       } else flight.answer(params?.['inputResponses']);
@@ -220,7 +225,6 @@ function equals(a: unknown, b: unknown): boolean {
 function relayed(flight: Flight, params: Params | undefined): CallOptions {
   const level = levelOf((params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL]);
   return {
-    ...(flight.current?.onProgress && { onProgress: (progress) => flight.current?.onProgress?.(progress) }),
     onNotification: (notice) => {
       // They come on subscriptions alone (2026-07-28), and a connection for one call has new lists each time.
       if (LIST_CHANGES.has(notice.method)) return;
@@ -229,6 +233,7 @@ function relayed(flight: Flight, params: Params | undefined): CallOptions {
       if (notice.method === 'notifications/message' && tooLow) return;
       flight.current?.onNotification?.(notice);
     },
+    ...(flight.current?.onProgress && { onProgress: (progress) => flight.current?.onProgress?.(progress) }),
   };
 }
 

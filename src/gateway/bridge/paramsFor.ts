@@ -11,7 +11,7 @@ import { objectOf } from '../../connection/protocol/objectOf.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
-import { copyOf, setMember } from '../rpc/light.js';
+import { withChanges } from '../rpc/light.js';
 
 /** Params in both their forms: what they say, and as text. */
 export interface GivenParams {
@@ -54,15 +54,8 @@ function changedNow(
   paramsText: string | undefined,
   { params: own = {}, meta = {} }: Changes,
 ): GivenParams {
-  const merged = present({ ...objectOf(params?.['_meta']), ...meta });
-  const whole = copyOf(params);
-  for (const [name, value] of Object.entries({
-    ...own,
-    _meta: Object.keys(merged).length === 0 ? undefined : merged,
-  })) {
-    if (value === undefined) delete whole[name];
-    else setMember(whole, name, value);
-  }
+  const merged = withChanges(objectOf(params?.['_meta']), meta);
+  const whole = withChanges(params, { _meta: Object.keys(merged).length === 0 ? undefined : merged, ...own });
   return { params: whole, paramsText: paramsText === undefined ? undefined : changedText(paramsText, own, meta) };
 }
 
@@ -73,11 +66,8 @@ function changedText(paramsText: string, own: Params, meta: Params): string | un
   const merged = withMembers(given?.startsWith('{') === true ? given : '{}', texts(meta));
   // A name that comes twice in it: the params are written anew.
   if (merged === undefined) return undefined;
-  return withTheseMembers(paramsText, members, { ...texts(own), _meta: merged === '{}' ? undefined : merged });
+  return withTheseMembers(paramsText, members, { _meta: merged === '{}' ? undefined : merged, ...texts(own) });
 }
-
-const present = (values: Params): Params =>
-  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
 
 const texts = (values: Params): Record<string, string | undefined> =>
   Object.fromEntries(

@@ -4,7 +4,7 @@ import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { GivenParams } from '../bridge/paramsFor.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
-import { copyOf, setMember, setText } from '../rpc/light.js';
+import { setText, withChanges } from '../rpc/light.js';
 import { isSearchTool } from './ToolSearch.js';
 
 /** The call that is inside a call of `call_tool`, its arguments as they were written: long ones are not parsed for it. @throws Refusal */
@@ -19,8 +19,7 @@ export function innerCall({ params, paramsText }: GivenParams): GivenParams {
   const name = checkedName(JSON.parse(memberText(outer.given, members, 'name') ?? 'null'));
   const own = objectText(memberText(outer.given, members, 'arguments'));
   if (own === undefined) throw NO_OBJECT();
-  const inner = copyOf(params);
-  setMember(inner, 'name', name);
+  const inner = withChanges(params, { name, arguments: undefined });
   setText(inner, 'arguments', own);
   return { params: inner, paramsText: outer.with({ name: JSON.stringify(name), arguments: own }) };
 }
@@ -59,7 +58,7 @@ export function withFixed({ params, paramsText }: GivenParams, fixed: Params): G
     const all = { ...params, arguments: { ...argumentsOf(params?.['arguments']), ...fixed } };
     return { params: all, paramsText: undefined };
   }
-  const all = copyOf(params);
+  const all = withChanges(params, { arguments: undefined });
   setText(all, 'arguments', own);
   return { params: all, paramsText: outer.with({ arguments: own }) };
 }

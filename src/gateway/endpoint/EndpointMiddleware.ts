@@ -74,9 +74,9 @@ export class EndpointMiddleware {
     const parts = { chain, runs: this.#runs, logger: this.#logger };
     /** Of a client's own message. */
     const asking = (client: Downstream, address: string | undefined, server: string | undefined) => ({
+      path: routes.path,
       ...party(client, server),
       caller: countedCaller(client.caller, client.origin ?? address),
-      path: routes.path,
     });
     /** What a client wants to be told of, without the URIs that are refused: those are not agreed on. */
     const passing = async (client: Downstream, filter: ListenFilter, { signal, address }: ListenOptions) => {
@@ -100,11 +100,11 @@ export class EndpointMiddleware {
           const asked = { params, paramsText: call.paramsText };
           const inner = routes.searching() ? calledTool(method, asked) : asked;
           const origin: CallOrigin = {
-            ...asking(session, call.address, routes.serverOf(method, inner.params)),
             kind: 'request',
             from: 'client',
             method,
             idempotent: false,
+            ...asking(session, call.address, routes.serverOf(method, inner.params)),
           };
           const send = (own: Params | undefined, options: CallOptions): Promise<unknown> =>
             endpoint.request(session, method, own, options);

@@ -85,13 +85,13 @@ export function checkRequest(headers: IncomingHttpHeaders, request: RequestMessa
   }
   const logLevel = envelope[META_LOG_LEVEL];
   return {
-    ...request,
-    params,
     client: {
       clientInfo: clientInfoOf(envelope[META_CLIENT_INFO]),
       capabilities: envelope[META_CLIENT_CAPABILITIES] as CallClient['capabilities'],
     },
     logLevel: typeof logLevel === 'string' ? logLevel : undefined,
+    ...request,
+    params,
   };
 }
 

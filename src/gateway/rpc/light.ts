@@ -62,7 +62,23 @@ function keepAsText(params: object, key: string, text: string): void {
 export const memoryOfValues = (params: Params | undefined): number =>
   memoryOf(Object.values(Object.getOwnPropertyDescriptors(params ?? {})).map(({ value }) => value as unknown));
 
-/** A copy that may be changed, in which what is long stays text. */
-export function copyOf(params: Params | undefined): Record<string, unknown> {
-  return Object.defineProperties({}, Object.getOwnPropertyDescriptors(params ?? {}));
+/** A copy with other members, in which what is long stays text. `changes`: values by name; undefined leaves one out. */
+export function withChanges(params: Params | undefined = {}, changes: Params): Record<string, unknown> {
+  const copy: Record<string, unknown> = {};
+  for (const name of Object.keys(params)) {
+    if (Object.hasOwn(changes, name)) put(copy, name, changes[name]);
+    else {
+      const given = Object.getOwnPropertyDescriptor(params, name);
+      if (given?.get === undefined) put(copy, name, given?.value);
+      else Object.defineProperty(copy, name, given);
+    }
+  }
+  for (const name of Object.keys(changes)) if (!Object.hasOwn(params, name)) put(copy, name, changes[name]);
+  return copy;
+}
+
+function put(copy: Record<string, unknown>, name: string, value: unknown): void {
+  if (value === undefined) return;
+  if (name === '__proto__') setMember(copy, name, value);
+  else copy[name] = value;
 }

@@ -35,7 +35,7 @@ export function encodeCall(call: Call, envelope: Envelope | undefined, bounds: M
   const token = (params?.['_meta'] as Params | undefined)?.['progressToken'] as string | number | undefined;
   const tracked = token !== undefined || options.onProgress !== undefined;
   if (tracked) call.progressToken = token;
-  const meta = tracked ? { ...own, progressToken: id } : own;
+  const meta = tracked ? { progressToken: id, ...own } : own;
   if (options.paramsText !== undefined) {
     const text = meta === undefined ? options.paramsText : withMetaText(options.paramsText, meta);
     const head = `{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":`;
@@ -74,7 +74,8 @@ function onOneLine(json: string): string {
 }
 
 function withMeta(params: Params | undefined, meta: Params): Params {
-  return { ...params, _meta: { ...objectOf(params?.['_meta']), ...meta } };
+  const { _meta: given, ...rest } = params ?? {};
+  return { _meta: given === undefined ? meta : { ...objectOf(given), ...meta }, ...rest };
 }
 
 /** The same in text, where everything else stays as it came. */

@@ -45,13 +45,11 @@ export class Passage {
     const pieces = this.outward.inPieces(crossing, onLarge);
     try {
       const result = await callers.request(server, session, method, params, {
-        ...rest,
         onLarge: pieces.onLarge,
-        ...(paramsText === undefined ? {} : { paramsText }),
-        ...(onNotification && {
-          onNotification: (notice) => onNotification(this.outward.notice(notice, server, session)),
-        }),
-        ...(onRequest && { onRequest: this.#asking(server, onRequest) }),
+        paramsText,
+        onNotification: onNotification && ((notice) => onNotification(this.outward.notice(notice, server, session))),
+        onRequest: onRequest && this.#asking(server, onRequest),
+        ...rest,
       });
       // Official clients take no message with another for one, and wait on.
       if (result instanceof Uint8Array && result[0] !== OPEN_BRACE)
