@@ -15,7 +15,7 @@ import { ownTasks } from '../../support/ownTasks.js';
 /** Long calls that waited for one event, a start or a reload: as many go on in a turn of the event loop as fit into it. */
 
 const CALLS = 12;
-const PARAMS_TEXT = `{"name":"x","arguments":{"list":[${'1,'.repeat(300_000)}1]},"_meta":{}}`;
+const PARAMS_TEXT = `{"name":"x","arguments":{"list":[${'1,'.repeat(1_000_000)}1]},"_meta":{}}`;
 const params = { name: 'x', _meta: {} };
 
 /** Counts what is called, by turn: the most in one. */
