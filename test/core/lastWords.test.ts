@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { lastWords } from '../../src/core/errors/lastWords.js';
+import { lastWords, plainText } from '../../src/core/errors/lastWords.js';
 import { StartError } from '../../src/core/errors.js';
 
 test.each([
@@ -59,4 +59,28 @@ test('a failed start says what its program wrote, without what moves a terminal'
   });
   expect(error.message).toBe('server "s" did not start: it exited with code 2 (stdout: Usage: server --port N)');
   expect(error.stderr).toEqual(['Node.js v20.20.2']);
+});
+
+test.each([
+  ['colours', '\u001b[1;31mError:\u001b[0m no', 'Error: no'],
+  ['a title', '\u001b]0;npm\u0007ready', 'ready'],
+  ['a title that ends by ST', '\u001b]0;npm\u001b\\ready', 'ready'],
+  ['a link', '\u001b]8;;http://x/\u0007here\u001b]8;;\u0007', 'here'],
+  ['a C1 sequence', '\u009b2Kready', 'ready'],
+  ['a charset and a reset', '\u001b(B\u001bcready', 'ready'],
+  ['one that does not end', 'ready\u001b[', 'ready'],
+  ['other control characters', 'a\u0000\u0001b', 'a b'],
+])('%s of a terminal goes into no message', (_, text, plain) => {
+  expect(plainText(text)).toBe(plain);
+});
+
+test('what looks like a sequence of a terminal for millions of characters takes a step each', () => {
+  for (const [begin, each] of [
+    ['\u001b', ';?'],
+    ['\u001b[', '1;'],
+    ['\u001b]', 'x;'],
+    ['', '\u001b'],
+  ] as const) {
+    expect(plainText(begin + each.repeat(1_000_000)).length).toBeLessThanOrEqual(300);
+  }
 });

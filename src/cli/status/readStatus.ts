@@ -4,6 +4,7 @@ import https from 'node:https';
 import { isDeep } from '../../connection/channel/codec/depth.js';
 import { costsMore } from '../../connection/channel/codec/parsingCost.js';
 import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
+import { CIPHERS } from '../../connection/net/sockets/pacedTls.js';
 import { systemClock } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
 import { readStream, TooLongError } from '../../core/files/readWhole.js';
@@ -37,7 +38,13 @@ async function read(
   const { target, authorization } = placeOf(url);
   const { request } = target.protocol === 'https:' ? https : http;
   const path = `${target.pathname}${history ? '' : '?history=none'}`;
-  const asked = request(target, { path, headers: { ...authorization, ...given }, agent: false, signal });
+  const asked = request(target, {
+    path,
+    headers: { ...authorization, ...given },
+    agent: false,
+    signal,
+    ciphers: CIPHERS,
+  });
   boundedClient(asked, systemClock);
   try {
     const response = await headOf(asked, target, signal);

@@ -1,11 +1,16 @@
-import { stripVTControlCharacters } from 'node:util';
-
 /** What hides the line that matters: stack frames, code frames and their carets, Node's own version line, closing braces. */
 const NOISE =
   /^\s*(?:at .*|\^+|~+|[{}\])]+[,;]?|-+|Node\.js v\d[\w.-]*|node:[\w/]+:\d+|(?:file:\/\/)?\S+:\d+(?::\d+)?|\[eval\]:\d+)\s*$/;
 /** A line that names an error: `TypeError: …`, `foo.BarException: …`, `Error [ERR_X]: …`, `Fatal: …`. */
 const NAMES_ERROR =
   /^\s*(?:Uncaught\s+)?(?:[\w.]*(?:Error|Exception)(?:\s*\[[\w ]+\])?|fatal(?: error)?|panic|error)\s*:\s*\S/i;
+/**
+ * Sequences of a terminal: CSI with its parameters, OSC up to its end, and what ESC has behind it. One step a character, whatever a program writes:
+ * `stripVTControlCharacters` takes the square of the length for some.
+ */
+const SEQUENCES =
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  /(?:\u001b\[|\u009b)[0-?]*[ -/]*[@-~]?|\u001b\][^\u0007\u001b\u009c]*(?:\u0007|\u001b\\|\u009c)?|\u001b[ -/]*[0-~]?/g;
 /** Longest part of a line that goes into a message. */
 const MAX_LENGTH = 300;
 
@@ -20,6 +25,6 @@ export function lastWords(lines: readonly string[]): string | undefined {
 
 /** Text of a foreign program as a message may carry it: no terminal sequences, no control characters, bounded. */
 export function plainText(text: string): string {
-  const plain = stripVTControlCharacters(text).replace(/\p{Cc}+/gu, ' ');
+  const plain = text.replace(SEQUENCES, '').replace(/\p{Cc}+/gu, ' ');
   return plain.length > MAX_LENGTH ? `${plain.slice(0, MAX_LENGTH - 1)}…` : plain;
 }

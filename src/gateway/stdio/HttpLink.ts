@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { IncomingBytes } from '../../connection/net/body/IncomingBytes.js';
 import { boundedClient } from '../../connection/net/sockets/boundedClient.js';
+import { CIPHERS } from '../../connection/net/sockets/pacedTls.js';
 import { type Clock, systemClock } from '../../core/clock.js';
 import { readBriefly } from './readResponse.js';
 
@@ -72,7 +73,7 @@ export class HttpLink implements Disposable {
     this.#secure = options.url.protocol === 'https:';
     const kept = { keepAlive: true, keepAliveMsecs: 30_000 };
     if (options.connect === undefined) {
-      this.#agent = this.#secure ? new SecureAgent(kept) : (options.agent ?? new Agent(kept));
+      this.#agent = this.#secure ? new SecureAgent({ ...kept, ciphers: CIPHERS }) : (options.agent ?? new Agent(kept));
     }
   }
 

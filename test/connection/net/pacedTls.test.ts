@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { type SecureContextOptions, TLSSocket } from 'node:tls';
 import { afterEach, expect, test, vi } from 'vitest';
+import { askOnce } from '../../../src/connection/net/sockets/askOnce.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY } from '../../support/rawCalls.js';
@@ -119,4 +120,60 @@ test('tickets of sessions without end are refused', async () => {
     code: 'ERR_START_FAILED',
     cause: { code: 'ERR_PROTOCOL', message: expect.stringContaining('of TLS in a row hold no data') },
   });
+});
+
+test('a handshake of more than 32 KiB is refused before OpenSSL looks at its certificates', async () => {
+  // TLS 1.2 with ECDHE, and nothing but that the client may go on; then certificates that do not end.
+  const hello = Buffer.from(`0200002d0303${'00'.repeat(32)}00c02f000005ff01000100`, 'hex');
+  const record = (content: Uint8Array): Buffer =>
+    Buffer.concat([Buffer.of(22, 3, 3, content.length >> 8, content.length & 255), content]);
+  const begun = Buffer.from('0b01800001 7ffd017ffa'.replace(/ /g, ''), 'hex');
+  const server = createServer((raw) => {
+    raw
+      .on('error', () => undefined)
+      .once('data', () => {
+        raw.write(
+          Buffer.concat([
+            record(hello),
+            record(begun),
+            ...Array.from({ length: 12 }, () => record(Buffer.alloc(8_000))),
+          ]),
+        );
+      });
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  closeAfter({ close: async () => void server.close() });
+  const { port } = server.address() as AddressInfo;
+  const url = `https://127.0.0.1:${port}/mcp`;
+  const refused = { message: expect.stringContaining('of TLS in a row hold no data') };
+  expect(await failure(openHttp(url, { ...LEGACY, startTimeoutMs: 3_000 }))).toMatchObject({ cause: refused });
+  const { signal } = new AbortController();
+  await expect(askOnce(new URL(url), { signal }, () => undefined)).rejects.toMatchObject(refused);
+});
+
+test('no server chooses parameters of Diffie-Hellman over finite fields, unless its ciphers are given', async () => {
+  const offered = async (options: object): Promise<string[]> => {
+    const server = createServer((raw) =>
+      raw
+        .on('error', () => undefined)
+        .once('data', (data) => {
+          hellos.push(data);
+          raw.destroy();
+        }),
+    );
+    const hellos: Buffer[] = [];
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    closeAfter({ close: async () => void server.close() });
+    const url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`;
+    await failure(openHttp(url, { ...LEGACY, startTimeoutMs: 3_000, ...options }));
+    const hello = hellos[0] ?? Buffer.alloc(0);
+    // Behind the heads of record and message, the version, the random and the session's id.
+    const at = 44 + (hello[43] ?? 0);
+    const bytes = hello.readUInt16BE(at);
+    return Array.from({ length: bytes / 2 }, (_, n) => hello.readUInt16BE(at + 2 + 2 * n).toString(16));
+  };
+  // DHE-RSA-AES128-GCM-SHA256 and ECDHE-RSA-AES128-GCM-SHA256.
+  expect(await offered({})).toEqual(expect.arrayContaining(['c02f', '1301']));
+  expect(await offered({})).not.toContain('9e');
+  expect(await offered({ tls: { ciphers: 'DHE-RSA-AES128-GCM-SHA256' } })).toContain('9e');
 });

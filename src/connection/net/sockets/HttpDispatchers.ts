@@ -9,7 +9,7 @@ import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
 import { boundedReads } from './boundedReads.js';
 import { MAX_LINGERING_BYTES } from './Lingering.js';
-import { pacedTls, type SocketConnector } from './pacedTls.js';
+import { CIPHERS, pacedTls, type SocketConnector } from './pacedTls.js';
 import { endsWhilePaused } from './pausedParser.js';
 import { undici } from './undici.js';
 
@@ -181,7 +181,11 @@ export class HttpDispatchers {
   /** undici's own timeout of connecting stands on a clock of half a second that outlives its sockets. */
   #connector(tls: HttpDispatcherOptions['tls'] = {}): Connectors.connector {
     const timeoutMs = this.#resolved.connectTimeoutMs;
-    const own = undici().buildConnector({ ...tls, timeout: 0 } as Connectors.BuildOptions) as SocketConnector;
+    const own = undici().buildConnector({
+      ciphers: CIPHERS,
+      ...tls,
+      timeout: 0,
+    } as Connectors.BuildOptions) as SocketConnector;
     const connect = pacedTls(own, tls, this.#turns);
     return (options, callback) => {
       if (this.#released) {

@@ -1,12 +1,24 @@
 import { once } from 'node:events';
 import http, { type IncomingMessage, type RequestOptions } from 'node:http';
 import https from 'node:https';
+import { isIP, type NetConnectOpts } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { systemClock } from '../../../core/clock.js';
+import { TurnBudget } from '../../../core/time/turns.js';
 import { boundedClient } from './boundedClient.js';
+import { pacedConnection } from './pacedTls.js';
 
 export interface OneRequest extends Pick<RequestOptions, 'method' | 'headers' | 'lookup'> {
   readonly body?: string | undefined;
   readonly signal: AbortSignal;
+}
+
+const turns = new TurnBudget();
+
+/** In the place of an agent: `path` is that of a request, for `connect` that of a socket. */
+function secured(options: object): Duplex {
+  const own = { ...options, path: undefined } as unknown as NetConnectOpts & { readonly hostname: string };
+  return pacedConnection({ ...own, ...(isIP(own.hostname) === 0 && { servername: own.hostname }) }, turns);
 }
 
 /**
@@ -18,8 +30,10 @@ export async function askOnce<T>(
   { body, signal, ...options }: OneRequest,
   take: (response: IncomingMessage) => Promise<T> | T,
 ): Promise<T> {
-  const { request } = url.protocol === 'https:' ? https : http;
-  const asked = request(url, { ...options, signal, agent: false });
+  const asked =
+    url.protocol === 'https:'
+      ? https.request(url, { ...options, signal, createConnection: secured })
+      : http.request(url, { ...options, signal, agent: false });
   boundedClient(asked, systemClock);
   try {
     const [response] = (await once(asked.end(body), 'response')) as [IncomingMessage];

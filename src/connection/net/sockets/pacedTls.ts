@@ -1,11 +1,20 @@
 import { EventEmitter } from 'node:events';
 import { connect as connectRaw, type NetConnectOpts, type Socket } from 'node:net';
-import type { ConnectionOptions, TLSSocket } from 'node:tls';
+import { type ConnectionOptions, connect as connectTls, DEFAULT_CIPHERS, type TLSSocket } from 'node:tls';
 import type { buildConnector } from 'undici';
 import type { TurnBudget } from '../../../core/time/turns.js';
 import { NoProgress } from './brokenProtocol.js';
 
-/** So much ciphertext in a row may hold no data: a record has 16 KiB, behind it come a few tickets of a session. */
+/**
+ * Node's, without Diffie-Hellman over finite fields: its parameters are the server's choice, and those of 10,000 bits take 0.7 s at one go, before it is
+ * known whose certificate it is. What speaks TLS 1.2 has the elliptic curves, or RSA.
+ */
+export const CIPHERS = `${DEFAULT_CIPHERS}:!kDHE`;
+
+/**
+ * So much that comes in a row may hold no data: a record has 16 KiB, behind it come a few tickets of a session. A handshake has 2 to 8 KB; the
+ * certificates of one of 96 KB take OpenSSL half a second at one go, before any is refused.
+ */
 const MAX_SILENT_BYTES = 32 * 1024;
 /** What is decrypted at once: some 150 records that hold a byte or nothing, and as much as one record where they hold data. */
 const SLICE_BYTES = 4 * 1024;
@@ -34,6 +43,15 @@ export function pacedTls(connect: SocketConnector, tls: ConnectionOptions, turns
   };
 }
 
+/** A connection of its own for a request by `node:https`, in the same way. */
+export function pacedConnection(options: ConnectionOptions & NetConnectOpts, turns: TurnBudget): TLSSocket {
+  const raw = connectRaw(options);
+  const paced = new PacedTls(raw, turns);
+  const socket = connectTls({ ciphers: CIPHERS, ...options, socket: paced as unknown as Socket });
+  paced.over(socket);
+  return socket;
+}
+
 /** As undici and `tls.connect` make theirs: the options of TLS may say how to look up a name. */
 function rawSocket({ hostname, port, localAddress }: buildConnector.Options, tls: ConnectionOptions): Socket {
   const address = { host: hostname, port: Number(port || 443), localAddress };
@@ -45,7 +63,7 @@ function rawSocket({ hostname, port, localAddress }: buildConnector.Options, tls
  * What TLS reads and writes a socket by, in the place of Node's own way, which decrypts all that comes: up to 32 times 16 KiB of each socket in a
  * turn of the event loop, with no word to anyone about records that hold nothing (tickets of sessions, updates of keys), and one for each that
  * holds a byte. Here ciphertext is handed on in slices. What records take that hold little is counted in `turns`, beyond which the next
- * slice waits for the next turn; 32 KiB in a row that hold nothing end the connection.
+ * slice waits for the next turn; 32 KiB in a row that hold nothing end the connection, those of a handshake, too.
  *
  * Of a stream it has what `tls.connect` asks of one: it is not read but tells its data, between `resume` and `pause`.
  */
@@ -62,7 +80,6 @@ class PacedTls extends EventEmitter {
   #ended = false;
   /** The last slice held little. */
   #odd = true;
-  #secure = false;
   #silentBytes = 0;
 
   constructor(raw: Socket, turns: TurnBudget) {
@@ -89,7 +106,6 @@ class PacedTls extends EventEmitter {
       socket.destroy();
     });
     socket.once('secureConnect', () => {
-      this.#secure = true;
       this.#silentBytes = 0;
     });
     socket.ref = () => {
@@ -157,7 +173,7 @@ class PacedTls extends EventEmitter {
     this.#odd = told < bytes / 2;
     this.#silentBytes = told > 0 ? 0 : this.#silentBytes + bytes;
     if (this.#odd) this.#turns.spend(0, 0, startMs);
-    if (this.#secure && this.#silentBytes > MAX_SILENT_BYTES) {
+    if (this.#silentBytes > MAX_SILENT_BYTES) {
       this.#socket?.destroy(new NoProgress(`${this.#silentBytes} bytes of TLS in a row hold no data`));
     }
   }

@@ -7,6 +7,7 @@ import {
 } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { boundedClient } from '../../../connection/net/sockets/boundedClient.js';
+import { CIPHERS } from '../../../connection/net/sockets/pacedTls.js';
 import { systemClock } from '../../../core/clock.js';
 
 /** Headers of one connection, not of the message: they do not go through a proxy. */
@@ -30,7 +31,10 @@ export class Upstream {
 
   constructor(url: URL) {
     this.#origin = url;
-    this.#agent = url.protocol === 'https:' ? new HttpsAgent({ keepAlive: true }) : new HttpAgent({ keepAlive: true });
+    this.#agent =
+      url.protocol === 'https:'
+        ? new HttpsAgent({ keepAlive: true, ciphers: CIPHERS })
+        : new HttpAgent({ keepAlive: true });
   }
 
   /** `plain`: the answer is read here, and must not be compressed. */
