@@ -1,4 +1,12 @@
-import { messageOf, ProtocolError, RequestTimeoutError, RpcError } from '../../core/errors.js';
+import {
+  ForbiddenError,
+  messageOf,
+  OutcomeUnknownError,
+  ProtocolError,
+  RequestTimeoutError,
+  RpcError,
+  UpstreamBusyError,
+} from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Era } from '../../registry/config/ServerConfig.js';
 import type { ServerInfo } from './messages.js';
@@ -54,11 +62,11 @@ const NO_EVIDENCE: readonly number[] = [401, 403, 408, 429];
 
 /**
  * Makes the handshake, in place. `auto` asks as the modern era does (`server/discover`) and falls back to `initialize`
- * only on evidence: a 4xx other than 401, 403, 408 and 429, or, in a 200, a JSON-RPC error or a result that names no modern
- * version in `supportedVersions`. A -32022 that names a modern
- * version is tried again at that version; bodies with -32020 or -32021 are modern. A refused connection or a 5xx proves
- * nothing: it is thrown, and nothing is remembered. Nor does silence; but since some servers answer no method that they
- * do not know, `initialize` is tried too when a part of the start's time has passed without an answer. `legacy-first` is
+ * on evidence: a 4xx other than 401, 403, 408 and 429, or, in a 200, a JSON-RPC error or a result that names no modern
+ * version in `supportedVersions`. A -32022 that names a modern version is tried again at that version; bodies with -32020
+ * or -32021 are modern. Any other answer than a 401 or a 429 proves nothing, nor does a socket that was closed, nor
+ * silence for a part of the start's time; but many servers do that where they do not know a method. So `initialize` is
+ * tried, what it fails with is told, and nothing is remembered. `legacy-first` is
  * for a client of that era: what speaks both is spoken to in it, and nothing is remembered, since it proves nothing.
  */
 export async function negotiate(
@@ -83,8 +91,10 @@ export async function negotiate(
       ? askModern(steps, known.version)
       : askModern(steps, undefined, Math.min(context.startTimeoutMs * SILENCE_RATIO, MAX_SILENCE_MS)));
   } catch (error) {
-    if (error instanceof RequestTimeoutError) return askBoth(steps, context, error);
-    if (!speaksOther(error, steps.status())) throw error;
+    if (!speaksOther(error, steps.status())) {
+      if (!provesNothing(error)) throw error;
+      return askBoth(steps, context, error);
+    }
   }
   info ??= await steps.legacy();
   await remember(context, info);
@@ -100,15 +110,15 @@ async function askLegacyFirst(steps: EraSteps): Promise<ServerInfo> {
   }
 }
 
-/** `server/discover` was not answered in time: asks as the legacy era does, and remembers nothing. */
-async function askBoth(steps: EraSteps, { server }: EraContext, silence: RequestTimeoutError): Promise<ServerInfo> {
+/** What `server/discover` failed with proves no era: asks as the legacy era does, and remembers nothing. */
+async function askBoth(steps: EraSteps, { server }: EraContext, failure: unknown): Promise<ServerInfo> {
   try {
     return await steps.legacy();
   } catch (error) {
-    // It is there, and knows no `initialize`: it was only slow.
+    // It is there, and knows no `initialize`: it was only slow, or busy.
     if (speaksOther(error, steps.status())) return understood(await askModern(steps, undefined), error);
-    if (!(error instanceof RequestTimeoutError)) throw error;
-    const why = `it answered neither server/discover (${silence.timeoutMs} ms) nor initialize (${error.timeoutMs} ms)`;
+    if (!(error instanceof RequestTimeoutError && failure instanceof RequestTimeoutError)) throw error;
+    const why = `it answered neither server/discover (${failure.timeoutMs} ms) nor initialize (${error.timeoutMs} ms)`;
     throw new ProtocolError(server, why, error);
   }
 }
@@ -132,6 +142,15 @@ async function offeredBy<T>(asked: Promise<T>, steps: EraSteps): Promise<T | Ser
     if (offered === undefined) throw error;
     return steps.modern(offered);
   }
+}
+
+/** What a server fails with that was reached. Neither its refusal of credentials nor what says that it is asked too often. */
+const REACHED = [ForbiddenError, OutcomeUnknownError, ProtocolError, RequestTimeoutError, RpcError, UpstreamBusyError];
+
+/** Whether this failure of `server/discover` may be all that the server says of a method that it does not know. */
+function provesNothing(error: unknown): boolean {
+  if (error instanceof RpcError && MODERN_ERRORS.includes(error.rpcCode)) return false;
+  return REACHED.some((each) => error instanceof each);
 }
 
 /** Whether this failure shows that the server does not speak the era it was asked in. */

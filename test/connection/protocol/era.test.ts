@@ -26,6 +26,11 @@ const rpc =
   ({ json, message }: Exchange): void =>
     json({ jsonrpc: '2.0', id: message.id, error: { code, message: 'm', data } }, status);
 
+const status =
+  (code: number) =>
+  ({ res }: Exchange): void =>
+    void res.writeHead(code).end();
+
 test('evidence of the legacy era leads to initialize, and is remembered', async () => {
   for (const discover of [
     rpc(400, -32000),
@@ -53,23 +58,63 @@ test('evidence of the legacy era leads to initialize, and is remembered', async 
   }
 });
 
-test('401, 403, 408, 429, 5xx, garbage and modern errors are no evidence: nothing is tried or remembered', async () => {
-  for (const discover of [
-    ...[401, 403, 408, 429, 500, 503].map(
-      (status) =>
-        ({ res }: Exchange) =>
-          void res.writeHead(status).end(),
-    ),
-    ({ res }: Exchange) => void res.writeHead(200, { 'content-type': 'text/html' }).end('<p>welcome'),
-    rpc(400, -32020),
-    rpc(400, -32021),
-  ]) {
+test('401, 429 and modern errors lead to no initialize: nothing is tried or remembered', async () => {
+  for (const discover of [status(401), status(429), rpc(400, -32020), rpc(500, -32021)]) {
     const server = await legacyThat(discover);
     const eraMemory = memory();
     expect(await failure(openHttp(server.url, { eraMemory }))).toBeInstanceOf(StartError);
     expect(server.initialises).toBe(0);
     expect(eraMemory.kept).toEqual([]);
   }
+});
+
+test('an answer that is no evidence, and none at all, lead to initialize, and nothing is remembered', async () => {
+  for (const discover of [
+    ...[202, 204, 403, 408, 500, 501, 503].map(status),
+    rpc(500, -32603),
+    ({ res }: Exchange) => void res.writeHead(200, { 'content-type': 'text/html' }).end('<p>welcome'),
+    ({ res }: Exchange) => void res.writeHead(200, { 'content-type': 'text/event-stream' }).end(),
+    ({ req }: Exchange) => void req.socket.destroy(),
+  ]) {
+    const server = await legacyThat(discover);
+    const eraMemory = memory();
+    const connection = await openHttp(server.url, { eraMemory });
+    expect(connection.info.era).toBe('legacy');
+    expect(eraMemory.kept).toEqual([]);
+    expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  }
+});
+
+test('a server that fails both first requests is told by what it failed initialize with', async () => {
+  const statuses = new Map([
+    ['server/discover', 500],
+    ['initialize', 401],
+  ]);
+  const server = await RawServer.listen({
+    before: ({ message, res }) => {
+      res.writeHead(statuses.get(message?.method) ?? 400).end();
+      return true;
+    },
+  });
+  expect(await failure(openHttp(server.url))).toMatchObject({
+    constructor: StartError,
+    cause: { code: 'ERR_UNAUTHORIZED' },
+  });
+  expect(server.seen.map(({ message }) => message.method)).toEqual(['server/discover', 'initialize']);
+});
+
+test('a modern server that was only busy is asked again', async () => {
+  let asked = 0;
+  const busy = await RawServer.listen({
+    era: 'modern',
+    before: (exchange) => {
+      if (exchange.message?.method === 'initialize') rpc(404, -32601)(exchange);
+      else if (exchange.message?.method === 'server/discover' && ++asked === 1) status(503)(exchange);
+      else return false;
+      return true;
+    },
+  });
+  expect((await openHttp(busy.url)).info.era).toBe('modern');
 });
 
 test('a server that answers no method it does not know is asked for initialize within the time of the start', async () => {
