@@ -147,8 +147,8 @@ export class Gateway implements Closeable, AsyncDisposable {
       this.#front.handle(request, response, { mounted: false }),
     );
     this.#tracked = trackSockets(this.#server, settings, held, clock);
-    const relayed = { tenants: this.#tenants, sessions: this.#sessions, middleware: this.#middleware };
-    this.#relay = new PoolRelay({ ...relayed, pool, replicas, logger });
+    const relayed = { tenants: this.#tenants, sessions: this.#sessions, middleware: this.#middleware, replicas };
+    this.#relay = new PoolRelay({ ...relayed, pool, logger, clock, users: admission !== undefined });
   }
 
   get stats(): GatewayStats {

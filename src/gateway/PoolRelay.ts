@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { LIST_CHANGES } from '../connection/protocol/messages.js';
 import { RPC_CODES } from '../connection/protocol/rpcCodes.js';
+import type { Clock } from '../core/clock.js';
 import { RpcError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { inSlices } from '../core/time/inSlices.js';
@@ -9,6 +10,7 @@ import type { EndpointMiddleware } from './endpoint/EndpointMiddleware.js';
 import type { GatewayPool } from './GatewayOptions.js';
 import type { ListChange, Replicas } from './replicas/Replicas.js';
 import { canBeAskedAtAll } from './rpc/envelope.js';
+import { StartRetries } from './StartRetries.js';
 import { hearingOf, namesTask } from './session/callers/hearing.js';
 import type { SessionTable } from './session/SessionTable.js';
 import type { Tenant } from './users/Tenant.js';
@@ -22,6 +24,9 @@ export interface PoolRelayOptions {
   /** Other replicas, where there are some. */
   readonly replicas: Replicas | undefined;
   readonly logger: Logger;
+  readonly clock: Clock;
+  /** Whether each user has connections of their own: none is that of all. */
+  readonly users: boolean;
 }
 
 /** Brings what servers say by themselves to the sessions it is for, until disposed. */
@@ -34,7 +39,7 @@ export class PoolRelay implements Disposable {
   readonly #pool: GatewayPool;
   readonly #subscriptions: readonly Disposable[];
 
-  constructor({ pool, tenants, sessions, middleware, replicas, logger }: PoolRelayOptions) {
+  constructor({ pool, tenants, sessions, middleware, replicas, logger, clock, users }: PoolRelayOptions) {
     this.#pool = pool;
     this.#replicas = replicas;
     this.#logger = logger;
@@ -50,6 +55,7 @@ export class PoolRelay implements Disposable {
         if (pool.hasServer(server)) return;
         for (const { aggregates } of tenants) for (const each of aggregates()) each.onRemoved(server);
       }),
+      ...(users ? [] : [new StartRetries({ pool, clock, logger })]),
     ];
   }
 
