@@ -17,7 +17,8 @@ import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import { answerFor } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
-import { refusedBySession } from './refusedBySession.js';
+import { UNCHECKED } from './PingChecks.js';
+import { type Doubted, doubtedIn, doubtedRefusal, refusedBySession } from './refusedBySession.js';
 
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
@@ -41,6 +42,8 @@ export class CallExchange extends CallRequest {
   #resting = false;
   /** The body is JSON, whole. */
   #json = false;
+  /** A message came: it has been at work. */
+  #heard = false;
 
   constructor(transport: HttpCallTransport, call: Call, text: string) {
     super(transport, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
@@ -89,7 +92,10 @@ export class CallExchange extends CallRequest {
     if (id) this.#resumeAt = eventIdHeader(id);
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
-    this.#transport.channel.read(data, this.call);
+    const stand = (own: CallExchange): unknown => own.#transport.channel.read(data, own.call);
+    if (this.#doubts(doubtedIn(data, this.call.id), stand)) return;
+    this.#heard = true;
+    stand(this);
   }
 
   override onRetry(delayMs: number): void {
@@ -100,6 +106,7 @@ export class CallExchange extends CallRequest {
     this.#fruitless = 0;
     if (id) this.#resumeAt = eventIdHeader(id);
     if (event !== undefined && event !== 'message') return;
+    this.#heard = true;
     const bytes = data.take();
     if (!data.taken) this.#transport.channel.read(bytes, this.call, data.reply);
   }
@@ -167,21 +174,24 @@ export class CallExchange extends CallRequest {
       );
       return;
     }
-    this.#transport.channel.receive(answerFor(this.call.id, message), this.call, body);
-    if (this.pending) this.unknown('its response held no answer');
+    const stand = (own: CallExchange): void => {
+      own.#transport.channel.receive(answerFor(own.call.id, message), own.call, body);
+      if (own.pending) own.unknown('its response held no answer');
+    };
+    if (!this.#doubts(doubtedIn(body, this.call.id), stand)) stand(this);
   }
 
   #refused(body: Buffer): void {
     const error = rpcErrorIn(body);
     const ownCode = error?.id === this.call.id ? error.code : undefined;
     const inSession = this.#transport.era === 'legacy' && this.session.id !== undefined;
-    if (this.status === 401) this.renew(body);
-    else if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
+    const stand = (own: CallExchange): void => own.#stand(body, error);
+    if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
     else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === RPC_CODES.serverError)) {
-      this.#confirmSession(body, error);
+      this.#confirm(this.#transport.confirmLost(this.session), stand);
     } else if (this.status === 400 && error?.code === RPC_CODES.headerMismatch && this.#refreshTool(body, error))
       return;
-    else this.#stand(body, error);
+    else if (!this.#doubts(doubtedRefusal(this.status, this.responseHeaders, body), stand)) stand(this);
   }
 
   /** The refusal stands. */
@@ -191,17 +201,27 @@ export class CallExchange extends CallRequest {
       (this.status === 500 ? error.id === this.call.id : this.status < 500 && ![401, 403, 429].includes(this.status)) &&
       (error.id === this.call.id || error.id === null);
     if (answers) this.#transport.channel.receive({ id: this.call.id, error: error.error }, this.call, body);
+    else if (this.status === 401) this.renew(body);
     else this.fail(this.refusal(body));
   }
 
-  #confirmSession(body: Buffer, error: RefusalError | undefined): void {
+  /** Whether a `ping` is to tell if it was its session that refused it: one that has said something was taken. */
+  #doubts(doubted: Doubted | undefined, stand: (own: CallExchange) => unknown): boolean {
+    const taken = this.#heard || this.method === 'GET' || this.#transport.era === 'modern';
+    if (doubted === undefined || taken || UNCHECKED.has(this.call.method)) return false;
+    this.end();
+    this.#confirm(this.#transport.checks.refuses(this.session, doubted), stand);
+    return true;
+  }
+
+  #confirm(lost: Promise<boolean>, stand: (own: CallExchange) => unknown): void {
     whenKnown<CallExchange, boolean>(
       this,
-      this.#transport.confirmLost(this.session),
-      (own, lost) => {
+      lost,
+      (own, isLost) => {
         if (!own.pending) return;
-        if (lost) own.#sessionGone();
-        else own.#stand(body, error);
+        if (isLost) own.#sessionGone();
+        else stand(own);
       },
       (own, cause) => own.unknown(messageOf(cause)),
     );
@@ -217,6 +237,7 @@ export class CallExchange extends CallRequest {
       return;
     }
     this.#resent = true;
+    this.#resumeAt = undefined;
     this.#transport.channel.requeue(this.call);
     this.#transport.sessionLost(this.session);
     this.resend();

@@ -17,7 +17,7 @@ import { PendingReplies } from '../net/replies/PendingReplies.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
-import { PingChecks } from './PingChecks.js';
+import { CHECK, PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
 
 const NO_SESSION: Session = Object.freeze({ id: undefined, newUntilMs: 0 });
@@ -54,7 +54,7 @@ export class HttpTransport implements HttpCallTransport {
     | undefined;
   /** What waits for a session. Its calls keep it: one that is given up is not kept by this. */
   #held: WeakRef<Sendable>[] | undefined;
-  readonly #checks: PingChecks;
+  readonly checks: PingChecks;
   #pings = 0;
   /** Sessions lost in a row, each a short while after the one before. */
   #losses = 0;
@@ -64,7 +64,9 @@ export class HttpTransport implements HttpCallTransport {
     this.settings = settings;
     const { logger, onOverflow } = settings;
     const { server } = endpoint;
-    this.#checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs) });
+    const call = (): Promise<unknown> => this.channel.request('ping', undefined, CHECK);
+    const isNow = (session: Session): boolean => session === this.session && this.#held === undefined;
+    this.checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs), call, isNow });
     this.#replies = PendingReplies.to(endpoint, logger, onOverflow);
   }
 
@@ -211,7 +213,7 @@ export class HttpTransport implements HttpCallTransport {
 
   async confirmLost(session: Session): Promise<boolean> {
     if (session !== this.session) return true;
-    return this.#checks.isLost(session);
+    return this.checks.isLost(session);
   }
 
   /** Tells the server that the session is over; a server may refuse (405). */
@@ -252,7 +254,7 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   isWell(method: string): Promise<boolean> {
-    return this.#checks.isWell(method);
+    return this.checks.isWell(method);
   }
 
   #ping(timeoutMs?: number): Promise<PlainAnswer> {

@@ -1,2 +1,46 @@
+import { ForbiddenError, RpcError, UnauthorizedError } from '../../core/errors.js';
+import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
+import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
+
 /** Errors of calls that a session refused and that are not for another one: a pool does not send them again either. */
 export const refusedBySession = new WeakSet<object>();
+
+/** A call's error as it came, by which it may have been refused before it ran. */
+export interface Doubted {
+  readonly status: number;
+  readonly error: RefusalError | undefined;
+}
+
+/** What servers say whose session layer does not know a session; tools say such things, too. */
+const WORDS = /session|\b(?:not|before|un|re)[- ]?initiali[sz]/i;
+/** Errors of session layers are no longer. */
+const MAX_BYTES = 2_048;
+
+/** The error that `data`, which came with a 200, is for call `id`, if it speaks of sessions. */
+export function doubtedIn(data: string | Buffer, id: number): Doubted | undefined {
+  if (data.length > MAX_BYTES || !WORDS.test(data.toString())) return undefined;
+  const error = rpcErrorIn(Buffer.from(data));
+  const own = error !== undefined && (error.id === id || error.id === null) && WORDS.test(messageIn(error));
+  return own ? { status: 200, error } : undefined;
+}
+
+/** A refusal by status, if it speaks of sessions or of what is gone, and does not ask for credentials. */
+export function doubtedRefusal(status: number, headers: RawHeaders, body: Buffer): Doubted | undefined {
+  if (headerOf(headers, 'www-authenticate') !== undefined) return undefined;
+  return status === 410 || WORDS.test(excerpt(body)) ? { status, error: rpcErrorIn(body) } : undefined;
+}
+
+/** Whether `failure`, of a `ping`, is the same refusal: then it is none of the call's own. */
+export function isSame({ status, error }: Doubted, failure: unknown): boolean {
+  if (failure instanceof RpcError)
+    return error !== undefined && failure.rpcCode === error.code && failure.message === messageIn(error);
+  return status >= 400 && statusOf(failure) === status;
+}
+
+function statusOf(failure: unknown): unknown {
+  if (failure instanceof UnauthorizedError) return 401;
+  if (failure instanceof ForbiddenError) return 403;
+  return (failure as { readonly status?: unknown } | undefined)?.status;
+}
+
+const messageIn = ({ error }: RefusalError): string => String((error as { readonly message?: unknown }).message);

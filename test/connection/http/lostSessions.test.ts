@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest';
+import { NotSentError, RpcError, UnauthorizedError } from '../../../src/core/errors.js';
+import { call, failure, serve } from '../../support/rawCalls.js';
+import { type Exchange, type Handler, said } from '../../support/rawServer.js';
+
+type Refuse = (exchange: Exchange) => void;
+
+const rpc =
+  (status: number, code: number, message: string): Refuse =>
+  ({ json, message: { id } }) =>
+    json({ jsonrpc: '2.0', id, error: { code, message } }, status);
+
+const page =
+  (status: number, text: string): Refuse =>
+  ({ res }) =>
+    void res.writeHead(status).end(text);
+
+const FORMS: readonly (readonly [string, Refuse])[] = [
+  ['200, -32001', rpc(200, -32001, 'Session not found')],
+  ['200, -30001', rpc(200, -30001, 'The provided SessionId was not found or has expired')],
+  ['200, -32603', rpc(200, -32603, 'Invalid or expired session')],
+  ['200, -32602', rpc(200, -32602, 'Received request before initialization was complete')],
+  ['200, -32002', rpc(200, -32002, 'Server not initialized')],
+  ['400, -32600', rpc(400, -32600, 'Invalid session ID')],
+  ['500, -32603', rpc(500, -32603, 'Session not found: abc')],
+  ['410', page(410, 'Gone')],
+  ['503', page(503, 'MCP session is unknown on this API instance')],
+  ['401', page(401, 'session expired')],
+  [
+    'an event',
+    (exchange) => {
+      const { message, res } = exchange;
+      exchange.sse();
+      exchange.event({ jsonrpc: '2.0', id: message.id, error: { code: -32001, message: 'Session not found' } });
+      res.end();
+    },
+  ],
+];
+
+/** A server that refuses everything in a session it has forgotten, as `refuse` does. */
+async function house(refuse: Refuse, tools: Readonly<Record<string, Handler>> = {}) {
+  const made = await serve(tools, {
+    lost: 404,
+    before: (exchange) => {
+      const { headers, message } = exchange;
+      const session = headers['mcp-session-id'] as string | undefined;
+      if (message?.id === undefined || session === undefined || made.server.sessions.has(session)) return false;
+      refuse(exchange);
+      return true;
+    },
+  });
+  return made;
+}
+
+test.each(FORMS)(
+  'a session that is lost by %s is replaced once, and what it refused goes out once more',
+  async (_, refuse) => {
+    for (const raw of [false, true]) {
+      const { server, connection } = await house(refuse);
+      server.forget();
+      const texts = ['a', 'b', 'c', 'd'];
+      const asked = texts.map((text) =>
+        connection.request('tools/call', { name: 'echo', arguments: { text } }, { raw }),
+      );
+      const answers = await Promise.all(asked);
+      expect(raw ? answers.map((each) => JSON.parse(String(each))) : answers).toEqual(texts.map(said));
+      expect(server.initialises).toBe(2);
+      const ran = server.of('tools/call').filter(({ headers }) => headers['mcp-session-id'] === server.session(2));
+      expect(ran).toHaveLength(4);
+    }
+  },
+);
+
+test('an error that speaks of sessions is the call’s own where a ping is answered, or fails otherwise', async () => {
+  const { server, connection } = await house(rpc(200, -32001, 'Session not found'), {
+    tool: rpc(200, -32603, 'Invalid or expired session'),
+    plain: page(503, 'no session'),
+  });
+  expect(await failure(call(connection, 'tool'))).toMatchObject({
+    constructor: RpcError,
+    message: 'Invalid or expired session',
+  });
+  expect(await failure(call(connection, 'plain'))).toMatchObject({ code: 'ERR_UPSTREAM_BUSY' });
+  expect(server.initialises).toBe(1);
+  expect(server.of('tools/call')).toHaveLength(2);
+});
+
+test('a call that said something before its session refused it is not sent again', async () => {
+  const { server, connection } = await house(rpc(200, -32001, 'Session not found'), {
+    works: (exchange) => {
+      const { message, res } = exchange;
+      exchange.sse();
+      exchange.event({ jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'at work' } });
+      server.forget();
+      exchange.event({ jsonrpc: '2.0', id: message.id, error: { code: -32001, message: 'Session not found' } });
+      res.end();
+    },
+  });
+  expect(await failure(call(connection, 'works'))).toMatchObject({ constructor: RpcError, rpcCode: -32001 });
+  expect(server.of('tools/call')).toHaveLength(1);
+  // The next call finds it out.
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  expect(server.initialises).toBe(2);
+});
+
+test('a 401 that asks for credentials is none of a session, and no call goes out a third time', async () => {
+  const asks = await house(
+    ({ res }) => void res.writeHead(401, { 'www-authenticate': 'Bearer' }).end('session expired'),
+  );
+  asks.server.forget();
+  expect(await failure(call(asks.connection, 'echo'))).toBeInstanceOf(UnauthorizedError);
+  expect(asks.server.initialises).toBe(1);
+  let calls = 0;
+  const never = await house(rpc(200, -32001, 'Session not found'), {
+    echo: (exchange) => {
+      calls++;
+      never.server.forget();
+      rpc(200, -32001, 'Session not found')(exchange);
+    },
+  });
+  never.server.forget();
+  expect(await failure(call(never.connection, 'echo'))).toBeInstanceOf(NotSentError);
+  expect(calls).toBe(1);
+});
