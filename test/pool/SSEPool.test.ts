@@ -158,3 +158,32 @@ test('server-everything over its old transport answers two hundred calls at once
   await pool.close();
   expect(pool.state('everything')).toBe('stopped');
 });
+
+test.each([404, 410, 400] as const)(
+  'a session that is forgotten behind a live stream (%i) is given up, and what it refused goes out on a new one',
+  async (status) => {
+    let forgotten = false;
+    const { server, pool } = await rawPool({
+      before: ({ res }) => {
+        if (forgotten && server.streams.length === 1) res.writeHead(status).end('Could not find session ID');
+        return forgotten && server.streams.length === 1;
+      },
+    });
+    await tool(pool, 'echo', { text: 'before' });
+    forgotten = true;
+    expect(await tool(pool, 'echo', { text: 'after' })).toBe('after');
+    expect(server.streams).toHaveLength(2);
+  },
+);
+
+test('a 404 of one message alone is its own: the connection stays', async () => {
+  const { server, pool } = await rawPool({
+    before: (post) => {
+      if (hang(post)) post.res.writeHead(404).end('nothing here');
+      return hang(post);
+    },
+  });
+  expect(await failure(tool(pool, 'hang'))).toMatchObject({ code: 'ERR_PROTOCOL', status: 404 });
+  expect(await tool(pool, 'echo', { text: 'x' })).toBe('x');
+  expect(server.streams).toHaveLength(1);
+});

@@ -17,8 +17,7 @@ import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import { answerFor } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
-import { UNCHECKED } from './PingChecks.js';
-import { type Doubted, doubtedIn, doubtedRefusal, refusedBySession } from './refusedBySession.js';
+import { type Doubted, doubtedIn, doubtedRefusal, refusedBySession, UNCHECKED } from './refusedBySession.js';
 
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
@@ -210,7 +209,7 @@ export class CallExchange extends CallRequest {
     const taken = this.#heard || this.method === 'GET' || this.#transport.era === 'modern';
     if (doubted === undefined || taken || UNCHECKED.has(this.call.method)) return false;
     this.end();
-    this.#confirm(this.#transport.checks.refuses(this.session, doubted), stand);
+    this.#confirm(this.#transport.doubts.refuses(this.session, doubted), stand);
     return true;
   }
 

@@ -5,7 +5,7 @@ import type { Era } from '../../registry/config/ServerConfig.js';
 import type { Call } from '../channel/Call.js';
 import type { RawHeaders } from '../net/body/responseHeaders.js';
 import type { CallTransport } from '../net/CallRequest.js';
-import type { Doubted } from './refusedBySession.js';
+import type { SessionDoubts } from './refusedBySession.js';
 
 /** One session of the legacy era, by identity; `id` is what the server calls it, if it does. */
 export interface Session {
@@ -55,6 +55,5 @@ export interface HttpCallTransport extends CallTransport {
   isNew(session: Session): boolean;
   /** Whether the server, which answered 400, does not know `session` any more: it answers a `ping` so, too. */
   confirmLost(session: Session): Promise<boolean>;
-  /** `refuses`: whether it was `session` that refused a call, not the call that failed. */
-  readonly checks: { refuses(session: Session, doubted: Doubted): Promise<boolean> };
+  readonly doubts: SessionDoubts;
 }

@@ -17,8 +17,9 @@ import { PendingReplies } from '../net/replies/PendingReplies.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
 import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
-import { CHECK, PingChecks } from './PingChecks.js';
+import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
+import { SessionDoubts } from './refusedBySession.js';
 
 const NO_SESSION: Session = Object.freeze({ id: undefined, newUntilMs: 0 });
 
@@ -46,6 +47,7 @@ export class HttpTransport implements HttpCallTransport {
   /** The status of the newest handshake's response; 0 while there is none. */
   handshakeStatus = 0;
   readonly #replies: PendingReplies;
+  readonly doubts: SessionDoubts = new SessionDoubts(this);
   #channel: Channel | undefined;
   #era: Era = 'legacy';
   #version: string | undefined;
@@ -54,7 +56,7 @@ export class HttpTransport implements HttpCallTransport {
     | undefined;
   /** What waits for a session. Its calls keep it: one that is given up is not kept by this. */
   #held: WeakRef<Sendable>[] | undefined;
-  readonly checks: PingChecks;
+  readonly #checks: PingChecks;
   #pings = 0;
   /** Sessions lost in a row, each a short while after the one before. */
   #losses = 0;
@@ -64,9 +66,7 @@ export class HttpTransport implements HttpCallTransport {
     this.settings = settings;
     const { logger, onOverflow } = settings;
     const { server } = endpoint;
-    const call = (): Promise<unknown> => this.channel.request('ping', undefined, CHECK);
-    const isNow = (session: Session): boolean => session === this.session && this.#held === undefined;
-    this.checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs), call, isNow });
+    this.#checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs) });
     this.#replies = PendingReplies.to(endpoint, logger, onOverflow);
   }
 
@@ -124,18 +124,18 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   post(text: string, path: ReplyPath = this.pathOf(undefined)): boolean {
-    if (this.#isLost(path.session)) return true;
+    if (this.isLost(path.session)) return true;
     return this.#replies.send(text, () => this.#deliver(text, path.caller));
   }
 
   #tellCancelled(call: Call, text: string): void {
     const { session, caller } = this.pathOf(call);
     // It may wait long: not with the call, which may be large.
-    this.#replies.cancel(caller, () => (this.#isLost(session) ? undefined : this.#deliver(text, caller)));
+    this.#replies.cancel(caller, () => (this.isLost(session) ? undefined : this.#deliver(text, caller)));
   }
 
   /** Ids of a lost session mean nothing to the next one. */
-  #isLost(session: unknown): boolean {
+  isLost(session: unknown): boolean {
     return this.#held !== undefined || session !== this.session;
   }
 
@@ -213,7 +213,7 @@ export class HttpTransport implements HttpCallTransport {
 
   async confirmLost(session: Session): Promise<boolean> {
     if (session !== this.session) return true;
-    return this.checks.isLost(session);
+    return this.#checks.isLost(session);
   }
 
   /** Tells the server that the session is over; a server may refuse (405). */
@@ -254,7 +254,7 @@ export class HttpTransport implements HttpCallTransport {
   }
 
   isWell(method: string): Promise<boolean> {
-    return this.checks.isWell(method);
+    return this.#checks.isWell(method);
   }
 
   #ping(timeoutMs?: number): Promise<PlainAnswer> {

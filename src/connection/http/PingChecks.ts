@@ -4,23 +4,13 @@ import { rpcErrorIn } from '../net/body/statusError.js';
 import type { PlainAnswer } from '../net/PlainExchange.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Session } from './HttpCallTransport.js';
-import { type Doubted, isSame } from './refusedBySession.js';
-
-/** A call that failed waits no longer for the check of its server. */
-export const CHECK_MS = 2_000;
-export const CHECK = Object.freeze({ timeoutMs: CHECK_MS, acquireTimeoutMs: CHECK_MS, maxTotalTimeoutMs: CHECK_MS });
-
-/** Calls that ask no more than the check would. */
-export const UNCHECKED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping']);
+import { CHECK_MS, UNCHECKED } from './refusedBySession.js';
 
 export interface PingChecksSettings {
   readonly server: string;
   readonly logger: Logger;
   /** Sends a `ping`, which may take `timeoutMs`. */
   readonly ping: (timeoutMs?: number) => Promise<PlainAnswer>;
-  /** The same as a call of the session there is now. */
-  readonly call: () => Promise<unknown>;
-  readonly isNow: (session: Session) => boolean;
 }
 
 /** What a `ping` tells of a refusal that may speak of its request, of the session or of the whole server. One at a time. */
@@ -28,8 +18,6 @@ export class PingChecks {
   readonly #settings: PingChecksSettings;
   #lost: { readonly session: Session; readonly answer: Promise<boolean> } | undefined;
   #well: Promise<boolean> | undefined;
-  /** What a `ping` failed with, in each session; undefined: it was answered. */
-  readonly #failures = new WeakMap<Session, Promise<unknown>>();
 
   constructor(settings: PingChecksSettings) {
     this.#settings = settings;
@@ -39,24 +27,6 @@ export class PingChecks {
   isLost(session: Session): Promise<boolean> {
     if (this.#lost?.session !== session) this.#lost = { session, answer: this.#askLost() };
     return this.#lost.answer;
-  }
-
-  /** Whether it was `session` that refused a call, not the call that failed: a `ping` is refused in the very same way. */
-  async refuses(session: Session, doubted: Doubted): Promise<boolean> {
-    const { call, isNow } = this.#settings;
-    const known = this.#failures.get(session);
-    if (known === undefined && !isNow(session)) return false;
-    const asked =
-      known ??
-      call().then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-    this.#failures.set(session, asked);
-    const same = isSame(doubted, await asked);
-    // Of one that is lost it is kept: other calls are still told so.
-    if (!same) this.#failures.delete(session);
-    return same;
   }
 
   /** Whether the server, which failed a call of `method`, answers anything at all. */

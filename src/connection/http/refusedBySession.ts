@@ -1,9 +1,17 @@
 import { ForbiddenError, RpcError, UnauthorizedError } from '../../core/errors.js';
+import type { Channel } from '../channel/Channel.js';
 import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
 
 /** Errors of calls that a session refused and that are not for another one: a pool does not send them again either. */
 export const refusedBySession = new WeakSet<object>();
+
+/** A call that failed waits no longer for the check of its server. */
+export const CHECK_MS = 2_000;
+export const CHECK = Object.freeze({ timeoutMs: CHECK_MS, acquireTimeoutMs: CHECK_MS, maxTotalTimeoutMs: CHECK_MS });
+
+/** Calls that ask no more than the check would. */
+export const UNCHECKED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping']);
 
 /** A call's error as it came, by which it may have been refused before it ran. */
 export interface Doubted {
@@ -30,8 +38,40 @@ export function doubtedRefusal(status: number, headers: RawHeaders, body: Buffer
   return status === 410 || WORDS.test(excerpt(body)) ? { status, error: rpcErrorIn(body) } : undefined;
 }
 
-/** Whether `failure`, of a `ping`, is the same refusal: then it is none of the call's own. */
-export function isSame({ status, error }: Doubted, failure: unknown): boolean {
+interface DoubtHost {
+  readonly channel: Pick<Channel, 'request'>;
+  /** Whether `session` is not the one there is now. */
+  isLost(session: unknown): boolean;
+}
+
+/** Whether it was a session that refused a call, not the call that failed: a `ping` is refused in the very same way. */
+export class SessionDoubts {
+  readonly #host: DoubtHost;
+  /** What a `ping` failed with, in each session; undefined: it was answered. */
+  readonly #failures = new WeakMap<object, Promise<unknown>>();
+
+  constructor(host: DoubtHost) {
+    this.#host = host;
+  }
+
+  async refuses(session: object, doubted: Doubted): Promise<boolean> {
+    let asked = this.#failures.get(session);
+    if (asked === undefined) {
+      if (this.#host.isLost(session)) return false;
+      asked = this.#host.channel.request('ping', undefined, CHECK).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      this.#failures.set(session, asked);
+    }
+    const same = isSame(doubted, await asked);
+    // Of one that is lost it is kept: other calls are still told so.
+    if (!same) this.#failures.delete(session);
+    return same;
+  }
+}
+
+function isSame({ status, error }: Doubted, failure: unknown): boolean {
   if (failure instanceof RpcError)
     return error !== undefined && failure.rpcCode === error.code && failure.message === messageIn(error);
   return status >= 400 && statusOf(failure) === status;

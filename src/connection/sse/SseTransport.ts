@@ -5,7 +5,7 @@ import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 import type { ReplyPath } from '../channel/ChannelOptions.js';
 import { cancelledNotice } from '../channel/codec/encode.js';
-import { CHECK_MS, UNCHECKED } from '../http/PingChecks.js';
+import { CHECK, SessionDoubts, UNCHECKED } from '../http/refusedBySession.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, type PlainRequest, POST_HEADERS, submit } from '../net/PlainExchange.js';
@@ -20,14 +20,17 @@ export class SseTransport implements PostTransport {
   readonly clock: Clock;
   postPath = '';
   readonly #replies: PendingReplies;
+  readonly doubts: SessionDoubts = new SessionDoubts(this);
+  readonly sessionLost: () => void;
   #channel: Channel | undefined;
   #well: Promise<boolean> | undefined;
   #headers: { readonly generation: number; readonly list: string[] } | undefined;
 
-  constructor(endpoint: Endpoint, clock: Clock, logger: Logger, onOverflow: (why: string) => void) {
+  constructor(endpoint: Endpoint, clock: Clock, logger: Logger, onDead: (why: string) => void) {
     this.endpoint = endpoint;
     this.clock = clock;
-    this.#replies = PendingReplies.to(endpoint, logger, onOverflow);
+    this.#replies = PendingReplies.to(endpoint, logger, onDead);
+    this.sessionLost = () => onDead('its session is gone');
   }
 
   get channel(): Channel {
@@ -51,6 +54,11 @@ export class SseTransport implements PostTransport {
 
   post(text: string, path?: ReplyPath): boolean {
     return this.#replies.send(text, () => this.#submit('a reply', text, path?.caller));
+  }
+
+  /** The stream is the session. */
+  isLost(): boolean {
+    return false;
   }
 
   /** Says so in a request of its own, and lets go of the call's, whose body may not be read. */
@@ -79,7 +87,7 @@ export class SseTransport implements PostTransport {
 
   async #ask(): Promise<boolean> {
     try {
-      await this.channel.request('ping', undefined, { timeoutMs: CHECK_MS, acquireTimeoutMs: CHECK_MS });
+      await this.channel.request('ping', undefined, CHECK);
       return true;
     } catch (error) {
       return error instanceof RpcError;
