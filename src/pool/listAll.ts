@@ -2,6 +2,7 @@ import { parsedInTurns } from '../connection/channel/large/parsedInTurns.js';
 import { ReadingRoom } from '../connection/channel/large/ReadingRoom.js';
 import { LIST_METHODS, type Params } from '../connection/protocol/messages.js';
 import { weighItems } from '../connection/weighItems.js';
+import type { Clock } from '../core/clock.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkNames, checkOneOf, type Names } from '../core/options.js';
@@ -24,9 +25,9 @@ export interface ListSource {
   readonly server: string;
   /** Sends one request, for its result as bytes or parsed; `deadlineMs` is what is left of the whole list's time. */
   readonly request: (method: string, params: Params, deadlineMs: number) => Promise<unknown>;
-  readonly nowMs: () => number;
-  /** By this the list is given up. */
-  readonly signal?: AbortSignal | undefined;
+  readonly clock: Pick<Clock, 'now'>;
+  /** Throws once the list is not wanted any more. */
+  readonly check?: () => void;
   readonly logger?: Logger;
 }
 
@@ -42,14 +43,14 @@ export async function listAll<K extends ListKind>(source: ListSource, kind: K, b
 }
 
 async function read<K extends ListKind>(
-  { server, request, nowMs, signal, logger = silentLogger }: ListSource,
+  { server, request, clock, check, logger = silentLogger }: ListSource,
   kind: K,
   bounds: ListBounds,
   room: ReadingRoom,
 ): Promise<CompleteList<ListItems[K]>> {
   const method = LIST_METHODS[checkOneOf('kind', kind, Object.keys(LIST_METHODS) as ListKind[])];
   const { maxPages, maxItems, maxBytes, maxTotalTimeoutMs } = checked(bounds);
-  const untilMs = nowMs() + maxTotalTimeoutMs;
+  const untilMs = clock.now() + maxTotalTimeoutMs;
   const items: ListItems[K][] = [];
   const cursors = new Set<string>();
   const seen = new Set<string>();
@@ -59,19 +60,19 @@ async function read<K extends ListKind>(
   let cacheScope: 'public' | 'private' | undefined = 'public';
   let pages = 0;
   const fail = (what: string): ProtocolError => new ProtocolError(server, `its ${method} ${what}`);
-  const late = (): ProtocolError => fail(`took longer than ${maxTotalTimeoutMs} ms`);
+  const stillWanted = (): void => {
+    check?.();
+    if (clock.now() >= untilMs) throw fail(`took longer than ${maxTotalTimeoutMs} ms`);
+  };
   const list = (why?: string): CompleteList<ListItems[K]> => {
     if (why !== undefined) logger.warn({ server, method, pages }, `${why}: the list ends there`);
     return { items, pages, ttlMs, cacheScope };
   };
   for (let cursor: string | undefined; ; ) {
-    const leftMs = untilMs - nowMs();
-    if (leftMs <= 0) throw late();
     let told: Params | null;
     try {
-      const page = await request(method, cursor === undefined ? {} : { cursor }, leftMs);
-      const hasRoom = await room.take(page, MAX_COST, () => nowMs() >= untilMs || signal?.aborted === true);
-      if (!hasRoom) throw signal?.aborted === true ? signal.reason : late();
+      const page = await request(method, cursor === undefined ? {} : { cursor }, untilMs - clock.now());
+      await room.take(page, MAX_COST, stillWanted);
       told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
       // It said `""` for the end, and knows no such cursor.
@@ -105,18 +106,17 @@ async function read<K extends ListKind>(
     if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
     cursors.add(next);
     cursor = next;
+    stillWanted();
   }
 }
 
 function checked(bounds: ListBounds) {
+  const { maxTotalTimeoutMs = LIST_DEFAULTS.maxTotalTimeoutMs } = bounds;
   checkNames('listAll', bounds, LIST_OPTIONS);
   return {
     maxPages: checkCount('maxPages', bounds.maxPages ?? LIST_DEFAULTS.maxPages, { min: 1 }),
     maxItems: checkCount('maxItems', bounds.maxItems ?? LIST_DEFAULTS.maxItems, { min: 1 }),
     maxBytes: checkBytes('maxBytes', bounds.maxBytes ?? LIST_DEFAULTS.maxBytes, { min: 1_024 }),
-    maxTotalTimeoutMs: checkMs('maxTotalTimeoutMs', bounds.maxTotalTimeoutMs ?? LIST_DEFAULTS.maxTotalTimeoutMs, {
-      min: 1,
-      infinity: true,
-    }),
+    maxTotalTimeoutMs: checkMs('maxTotalTimeoutMs', maxTotalTimeoutMs, { min: 1, infinity: true }),
   };
 }

@@ -23,7 +23,7 @@ afterEach(() => vi.restoreAllMocks());
 test('a list of many values is weighed, looked through and compared in turns of the event loop', async () => {
   stepsTakeTwoMs();
   const works = [
-    () => listAll({ server: 's', request: page, nowMs: () => 0 }, 'tools'),
+    () => listAll({ server: 's', request: page, clock: { now: () => 0 } }, 'tools'),
     () => validItems('tools', tools),
     () => sameItems(tools, [...tools]),
   ];
@@ -37,7 +37,7 @@ test('a list of many values is weighed, looked through and compared in turns of 
 
 test('looked through in turns, a list is what it was, and the same bounds hold', async () => {
   stepsTakeTwoMs();
-  const source = { server: 's', request: page, nowMs: () => 0 };
+  const source = { server: 's', request: page, clock: { now: () => 0 } };
   expect((await listAll(source, 'tools')).items).toEqual(tools);
   await expect(listAll(source, 'tools', { maxBytes: 1_000_000 })).rejects.toThrow('has more than 1000000 bytes');
   const more = { ...source, request: async () => ({ tools: [...tools, ...tools] }) };

@@ -7,6 +7,7 @@ import { Resumable } from '../../src/gateway/http/stream/Resumable.js';
 import type { EventStore } from '../../src/gateway/http/stream/stored/EventStore.js';
 import { MemoryEventStore } from '../../src/gateway/http/stream/stored/MemoryEventStore.js';
 import { StoredStream } from '../../src/gateway/http/stream/stored/StoredStream.js';
+import { callStreamId } from '../../src/gateway/http/stream/streamIds.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { countTurns } from '../support/countTurns.js';
 
@@ -263,4 +264,22 @@ test('a store that takes texts is given messages as they were sent; another none
     sendText: async (_, text) => void told.push(text),
   });
   expect(told).toEqual(['{"n":1.0}']);
+});
+
+test('what only looks like an answer does not stand for one that the store has lost', async () => {
+  const like = { jsonrpc: '2.0', method: 'notifications/x', result: {} };
+  let stored = 2;
+  const store: EventStore = {
+    storeEvent: async () => `${stored++}`,
+    replayEventsAfter: async (_, { send }) => {
+      await send('1', like);
+      return 'one';
+    },
+  };
+  const stream = streamOf(store, callStreamId(1, '00000000', '7'), 'a');
+  stream.send('{"jsonrpc":"2.0","id":7,"result":{}}');
+  stream.end();
+  const [text] = await cameBack(1, (response) => stream.resume(response, '0', {}));
+  const said = [...(text ?? '').matchAll(/^data: (.+)$/gm)].map(([, json = '']) => JSON.parse(json));
+  expect(said).toEqual([like, { jsonrpc: '2.0', id: 7, error: expect.objectContaining({ code: -32_603 }) }]);
 });

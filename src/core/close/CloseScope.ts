@@ -97,8 +97,9 @@ export class CloseScope {
     return this.#own.size + this.#user.size + this.#timers.size + this.#owned.size;
   }
 
-  /** Throws `ClosedError` once closing. */
-  assertOpen(): void {
+  /** Throws `ClosedError` once closing, and the reason of a caller's signal that has aborted. */
+  assertOpen(signal?: AbortSignal): void {
+    signal?.throwIfAborted();
     if (this.#closing !== undefined) throw new ClosedError(this.name);
   }
 

@@ -227,7 +227,7 @@ export abstract class ServerPool implements McpPool {
     const call = { raw: true, ...(caller && { caller }), ...(signal && { signal }) };
     const request = (method: string, params: Params, deadlineMs: number): Promise<unknown> =>
       this.request(name, method, params, deadlineMs === Number.POSITIVE_INFINITY ? call : { ...call, deadlineMs });
-    return listAll({ server: name, request, nowMs: () => clock.now(), signal, logger }, kind, bounds);
+    return listAll({ server: name, request, clock, check: () => this.#scope.assertOpen(signal), logger }, kind, bounds);
   }
 
   async subscribe(name: string, filter: SubscriptionFilter, options: SubscribeOptions): Promise<Subscription> {

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { answerTo, bridgeTo, gateway, request, STREAM } from '../../support/bridgeTo.js';
 
 const HANDSHAKE = { protocolVersion: '2025-06-18', capabilities: {} };
@@ -94,7 +95,8 @@ test('on the stream of a session are no answers: what asks or tells is handed on
   await end();
 });
 
-test('what a client asked of its session is asked of the next one: its level, and what it is subscribed to', async () => {
+/** A gateway that notes what its sessions are asked, and forgets the first one when it is asked for a ping. */
+function noting() {
   let opened = 0;
   const asked: string[] = [];
   const server = gateway((res, { id, method, params }, req) => {
@@ -111,6 +113,11 @@ test('what a client asked of its session is asked of the next one: its level, an
       res.writeHead(200, json).end(params?.['uri'] === 'a:no' ? refused : answerTo(id));
     }
   });
+  return { server, asked };
+}
+
+test('what a client asked of its session is asked of the next one: its level, and what it is subscribed to', async () => {
+  const { server, asked } = noting();
   const { send, answered, end } = await bridgeTo(server);
   send(request(1, 'initialize'));
   await answered(1);
@@ -135,5 +142,27 @@ test('what a client asked of its session is asked of the next one: its level, an
     's2 resources/subscribe {"uri":"a:2"}',
     expect.stringContaining('s2 ping'),
   ]);
+  await end();
+});
+
+test('its level is asked of the next session, however many subscriptions came after it', async () => {
+  const { server, asked } = noting();
+  // On a clock that stands still: asking anew takes as long as it may.
+  const { send, answered, end } = await bridgeTo(server, { clock: new FakeClock() });
+  send(request(1, 'initialize'));
+  await answered(1);
+  send(request(2, 'logging/setLevel', { level: 'debug' }));
+  await answered(2);
+  for (let from = 3; from < 1_003; from += 500) {
+    send(
+      ...Array.from({ length: 500 }, (_, at) => request(from + at, 'resources/subscribe', { uri: `a:${from + at}` })),
+    );
+    await answered(from + 499);
+  }
+  asked.length = 0;
+  send(request(2_000, 'ping'));
+  await answered(1_003);
+  expect(asked[0]).toBe('s2 logging/setLevel {"level":"debug"}');
+  expect(asked.filter((each) => each.includes('resources/subscribe'))).toHaveLength(999);
   await end();
 });

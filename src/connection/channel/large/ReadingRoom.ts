@@ -32,22 +32,21 @@ export class ReadingRoom {
     this.#server = server;
   }
 
-  /** Waits until there is room for a page, whatever it says: at most `most`. False when it `isLate` before. */
-  async take(page: unknown, most: number, isLate: () => boolean): Promise<boolean> {
+  /** Waits until there is room for a page, whatever it says: at most `most`. Rejects with what `check` throws before. */
+  async take(page: unknown, most: number, check: () => void): Promise<void> {
     this.#page = 0;
-    if (!(page instanceof Uint8Array) || page.length < SHORT_BYTES) return true;
+    if (!(page instanceof Uint8Array) || page.length < SHORT_BYTES) return;
     const amount = Math.min(most, page.length * MAX_COST_A_BYTE);
     const hasRoom = (): boolean => {
       giveBack();
       return shares.mayTake(this.#server, amount, 0, shares.of(this.#server) === 0);
     };
     while (!hasRoom()) {
-      if (isLate()) return false;
+      check();
       await sleep(systemClock, LOOK_MS);
     }
     this.#page = amount;
     this.#add(amount);
-    return true;
   }
 
   /** The page that was taken costs so much. */
