@@ -12,7 +12,7 @@ export interface TargetSubscription {
   close(): Promise<void>;
 }
 
-export interface MovingOptions {
+export interface MovingOptions<S extends TargetSubscription> {
   readonly server: string;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -22,6 +22,8 @@ export interface MovingOptions {
   readonly closing: AbortSignal;
   /** Whether what an attempt failed with ends it. @defaultValue the server was stopped or is gone */
   readonly isFinal?: (error: unknown) => boolean;
+  /** Called when it is over for good, by neither its caller nor the end of the server. */
+  readonly onOver?: (filter: S['filter']) => void;
 }
 
 /**
@@ -37,17 +39,17 @@ export class MovingSubscription<S extends TargetSubscription> {
   readonly filter: S['filter'];
   readonly ended: Promise<void>;
   readonly #open: () => Promise<S>;
-  readonly #options: MovingOptions;
+  readonly #options: MovingOptions<S>;
   readonly #closed = new AbortController();
   #current: S;
   /** Pauses since one lasted. */
   #failures = 0;
 
-  static async open<S extends TargetSubscription>(open: () => Promise<S>, options: MovingOptions) {
+  static async open<S extends TargetSubscription>(open: () => Promise<S>, options: MovingOptions<S>) {
     return new MovingSubscription(await open(), open, options);
   }
 
-  private constructor(first: S, open: () => Promise<S>, options: MovingOptions) {
+  private constructor(first: S, open: () => Promise<S>, options: MovingOptions<S>) {
     this.filter = first.filter;
     this.#current = first;
     this.#open = open;
@@ -82,7 +84,10 @@ export class MovingSubscription<S extends TargetSubscription> {
       // One may move at once, since its target was removed; the next that ends so soon was ended by a server.
       else if (++short > 1) await this.#pause();
       const next = await this.#elsewhere();
-      if (next === undefined) return;
+      if (next === undefined) {
+        if (!this.#closed.signal.aborted) this.#options.onOver?.(this.filter);
+        return;
+      }
       this.#current = next;
       if (!this.#closed.signal.aborted) continue;
       // It came too late: no one waits for its end.

@@ -181,7 +181,7 @@ export class Subscriptions {
       const asked = typeof uri === 'string' ? given.get(uri) : undefined;
       tell(asked === undefined ? outward.notice(notice, server, session) : outward.about(notice, server, asked));
     };
-    return keptUp(server, session, signal, this.#options, async () => {
+    return keptUp(server, session, signal, { ...this.#options, tell: onNotification }, async () => {
       // From here on the server's era is known, so that no connection is made of one that it does not speak.
       await callers.info(server, session, signal ?? session.signal);
       const caller = callers.of(server, session);

@@ -56,7 +56,10 @@ export class Followers {
     const caller = callers.of(server, session);
     return pool.subscribe(server, FILTER, {
       signal: own ? session.signal : signal,
-      onNotification: (notice) => onNotice(server, notice, own ? session : undefined),
+      // What a legacy server in its place says of its lists is told to all anyway.
+      onNotification: (notice) => {
+        if (callers.eraOf(server, session) !== 'legacy') onNotice(server, notice, own ? session : undefined);
+      },
       ...(caller && { caller }),
     });
   }

@@ -1,3 +1,4 @@
+import { LIST_CHANGES } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
 import { OptionError, ServerNotFoundError } from '../../core/errors.js';
@@ -79,8 +80,13 @@ export class ServerEndpoint implements BareEndpoint {
   }
 
   #keptUp(session: Downstream, filter: SubscriptionFilter, signal: AbortSignal | undefined): Promise<Subscription> {
-    const onNotification = (notice: ServerNotice): void => this.#tell(session, notice);
-    return keptUp(this.#server, session, signal, { clock: this.#clock, logger: this.#logger }, () => {
+    const tell = (notice: ServerNotice): void => this.#tell(session, notice);
+    // What a legacy server in its place says of its lists comes to all of its sessions.
+    const onNotification = (notice: ServerNotice): void => {
+      const relayed = LIST_CHANGES.has(notice.method) && this.#callers.eraOf(this.#server, session) === 'legacy';
+      if (!relayed) tell(notice);
+    };
+    return keptUp(this.#server, session, signal, { clock: this.#clock, logger: this.#logger, tell }, () => {
       const caller = this.#callers.of(this.#server, session);
       return this.#pool.subscribe(this.#server, filter, {
         onNotification,
@@ -152,9 +158,18 @@ export class ServerEndpoint implements BareEndpoint {
       return { filter: { ...agreed, ...uris }, ended: subscription.ended, close: () => subscription.close() };
     } catch (error) {
       // It tells of nothing that was asked for: that is what is agreed on.
-      if (error instanceof OptionError) return untilAborted({}, signal);
+      if (error instanceof OptionError) return this.#listenToNothing(signal);
       throw error;
     }
+  }
+
+  /** Until the server is stopped or removed. */
+  #listenToNothing(signal: AbortSignal): Listening {
+    const listening = untilAborted({}, signal, () => watch[Symbol.dispose]());
+    const watch = this.#pool.on('state', ({ server, state }) => {
+      if (server === this.#server && (state === 'stopped' || !this.#pool.hasServer(server))) void listening.close();
+    });
+    return listening;
   }
 
   /** A modern server answers by itself; of a legacy one it is told what its handshake said. */

@@ -1,11 +1,20 @@
 import { Shares } from '../../concurrent/Shares.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
-import { OptionError, QueueFullError, RpcError, show } from '../../core/errors.js';
+import {
+  BackingOffError,
+  ForbiddenError,
+  OptionError,
+  QueueFullError,
+  RpcError,
+  StartError,
+  show,
+  UnauthorizedError,
+} from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import { type WaitBounds, within } from '../../core/time/within.js';
-import type { Subscription } from '../../pool/McpPool.js';
+import type { ServerNotice, Subscription, SubscriptionFilter } from '../../pool/McpPool.js';
 import { isGone, MovingSubscription } from '../../targets/MovingSubscription.js';
 import type { Downstream } from '../endpoint/Endpoint.js';
 import { Refusal } from '../rpc/failure.js';
@@ -48,20 +57,46 @@ export interface SessionSubscriptionsOptions {
   readonly max: number;
 }
 
+export interface KeptUpOptions {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly tell: (notice: ServerNotice) => void;
+}
+
 /**
  * What `open` opens, and opens anew when its server was replaced, as by another config: with what is right for the new one. Over when the
- * server is stopped or removed, or refuses.
+ * server is stopped or removed, or refuses. A client of the legacy era, where nothing says so, is told then that what it follows has changed:
+ * it looks at that again, and learns why.
  */
 export function keptUp(
   server: string,
   session: Downstream,
   signal: AbortSignal | undefined,
-  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  { clock, logger, tell }: KeptUpOptions,
   open: () => Promise<Subscription>,
 ): Promise<Subscription> {
-  const isFinal = (error: unknown): boolean =>
-    isGone(error) || error instanceof RpcError || error instanceof OptionError;
-  return MovingSubscription.open(open, { server, clock, logger, signal, closing: session.signal, isFinal });
+  const onOver = (filter: SubscriptionFilter): void => {
+    if (session.era === 'legacy') for (const notice of noticesOf(filter)) tell(notice);
+  };
+  return MovingSubscription.open(open, { server, clock, logger, signal, closing: session.signal, isFinal, onOver });
+}
+
+/** Whether only a change to its config, or a sign-in, helps: what a start failed with is told by the pause that follows it, too. */
+function isFinal(error: unknown): boolean {
+  if (error instanceof StartError || error instanceof BackingOffError) return isRefusal(error.cause);
+  return isGone(error) || isRefusal(error) || error instanceof RpcError;
+}
+
+const isRefusal = (error: unknown): boolean =>
+  error instanceof UnauthorizedError || error instanceof ForbiddenError || error instanceof OptionError;
+
+/** What a subscriber with that filter may be told. */
+function noticesOf({ resourceUris = [], ...lists }: SubscriptionFilter): ServerNotice[] {
+  const kinds = Object.entries(lists).filter(([, agreed]) => agreed === true);
+  return [
+    ...kinds.map(([kind]) => ({ method: `notifications/${kind.replace('ListChanged', '')}/list_changed` })),
+    ...resourceUris.map((uri) => ({ method: 'notifications/resources/updated', params: { uri } })),
+  ];
 }
 
 /**

@@ -83,12 +83,7 @@ export class UrlConnector implements Connector {
       refreshTool: async (name) => {
         const send = (method: string, params: Readonly<Record<string, unknown>>): Promise<unknown> =>
           connection.request(method, params, { raw: true });
-        const source = {
-          server: request.config.name,
-          request: send,
-          nowMs: () => pool.clock.now(),
-          logger: pool.logger,
-        };
+        const source = { server: request.config.name, request: send, clock: pool.clock, logger: pool.logger };
         const { items } = await lists.run('tools', () => listAll(source, 'tools'));
         return items.find((tool) => tool.name === name);
       },
