@@ -65,6 +65,8 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   readonly #sticky = new Stickiness<S>();
   /** Callers as the targets of a shared server see them: what `hash` and the group itself go by is nothing to them. */
   readonly #plain = new WeakMap<Caller, Caller>();
+  /** By what the first of several targets told: what the others did, and what stands for all of them. */
+  readonly #infos = new WeakMap<ServerInfo, { readonly others: readonly ServerInfo[]; readonly info: ServerInfo }>();
   readonly #drains = new Set<Promise<unknown>>();
   readonly #name: string;
 
@@ -94,13 +96,18 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     return this.targets.all.map(({ server }) => server);
   }
 
+  /** What the first told that is up: another object once any of them has told anew, since it knows nothing then of what all were told. */
   info(caller: Caller | undefined): ServerInfo | undefined {
     const plain = this.plain(caller);
-    for (const { server, shadow } of this.targets.all) {
-      const info = shadow ? undefined : server.info(plain);
-      if (info !== undefined) return info;
-    }
-    return undefined;
+    const all = this.targets.all.map(({ server, shadow }) => (shadow ? undefined : server.info(plain)));
+    const [first, ...others] = all.filter((each) => each !== undefined);
+    if (first === undefined || others.length === 0) return first;
+    const known = this.#infos.get(first);
+    if (known?.others.length === others.length && others.every((each, at) => each === known.others[at]))
+      return known.info;
+    const info = { ...first };
+    this.#infos.set(first, { others, info });
+    return info;
   }
 
   /** Resolves as soon as one target is up; the others go on, and how they fare is told by stats and events. */

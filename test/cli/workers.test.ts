@@ -205,3 +205,16 @@ test('what workers cannot share is said at once', async () => {
   expect(shareOf({ ...config, maxConnections: 7 }, { workers: 4 }).maxConnections).toBe(1);
   expect(unshareable({ ...config, enabled: false, sharing: 'bound' }, { workers: 4 })).toBeUndefined();
 });
+
+test('a stop that a second signal forces ends with the code of that signal, also where a worker hangs', async () => {
+  const { env, bearers } = mark();
+  const { cli, pids } = await serving(env);
+  process.kill(pids[0] as number, 'SIGSTOP');
+  cli.kill('SIGTERM');
+  await cli.line(/"event":"stopping"/);
+  // What comes right behind the first is the same wish.
+  const again = setInterval(() => cli.kill('SIGINT'), 100);
+  expect(await cli.exited.finally(() => clearInterval(again))).toEqual({ code: 130, signal: null });
+  expect(pids.filter(isAlive)).toEqual([]);
+  expect(bearers()).toEqual([]);
+});

@@ -140,3 +140,29 @@ test('answers go to a modern server as they came, and not at all where all of a 
   await expect(large.result).rejects.toThrow('have more than 8388608 characters');
   expect(large.sent.length).toBe(1);
 });
+
+test('what a server is sent of them counts beside the answers, and fails its call where there is no room', async () => {
+  const held = new HeldBytes(1e9);
+  const { asked, sent } = asking(held);
+  await expect.poll(() => asked.length).toBe(2);
+  const before = held.held;
+  asked[0]?.answer({ action: 'accept', content: { a: LARGE } });
+  await expect.poll(() => held.held).toBeGreaterThan(before + 200_000);
+  const one = held.held - before;
+  asked[1]?.answer({ action: 'accept', content: { a: LARGE } });
+  await expect.poll(() => sent.length).toBe(2);
+  // Two answers, and the text of both.
+  expect(held.held - before).toBeGreaterThan(3.9 * one);
+  sent[1]?.({ resultType: 'complete', content: [] });
+  await expect.poll(() => held.held).toBe(0);
+  const full = new HeldBytes(1_000_000);
+  const short = asking(full);
+  await expect.poll(() => short.asked.length).toBe(2);
+  full.takeFor('a', 200_000);
+  for (const each of short.asked) each.answer({ action: 'accept', content: { a: LARGE } });
+  await expect(short.result).rejects.toMatchObject({
+    rpcCode: -32_603,
+    message: expect.stringContaining('too much is held'),
+  });
+  expect(full.held).toBe(200_000);
+});

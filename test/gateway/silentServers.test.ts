@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { systemClock } from '../../src/core/clock.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
+import type { ServerSettings } from '../../src/registry/config/ServerConfig.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { exchange, type Message, messagesOf, RawClient } from '../support/httpClient.js';
@@ -32,11 +33,15 @@ async function server(uri: string, silentOn = ''): Promise<RawServer> {
   });
 }
 
-async function start(silentOn: string, clock: FakeClock | typeof systemClock = systemClock) {
+async function start(
+  silentOn: string,
+  clock: FakeClock | typeof systemClock = systemClock,
+  settings: Pick<ServerSettings, 'timeouts'> = {},
+) {
   const evil = await server('evil://a', silentOn);
   const good = await server('good://a');
   const pool = closeAfter(new HTTPClientPool({ clock }));
-  pool.addServer({ name: 'evil', transport: 'http', url: evil.url });
+  pool.addServer({ name: 'evil', transport: 'http', url: evil.url, ...settings });
   pool.addServer({ name: 'good', transport: 'http', url: good.url });
   const gateway = closeAfter(new Gateway({ pool, port: 0, clock }));
   const { url } = await gateway.listen();
@@ -142,4 +147,19 @@ test('what a modern client listens to is agreed on without the server that says 
   const [told] = messagesOf(Buffer.from(value ?? []).toString());
   expect(told?.params?.['notifications']).toEqual({ toolsListChanged: true, resourceSubscriptions: ['good://a'] });
   left.abort();
+});
+
+test.each([
+  ['logging/setLevel', [{ level: 'info' }, { level: 'error' }], { result: {} }],
+  ['resources/subscribe', Array(2).fill({ uri: 'evil://a' }), { error: { data: { code: 'ERR_REQUEST_TIMEOUT' } } }],
+] as const)('%s at /mcp takes no longer than the time that the server has', async (method, all, told) => {
+  const clock = new FakeClock();
+  const { evil, client } = await start(method, clock, { timeouts: { default: 400 } });
+  for (const [at, params] of all.entries()) {
+    const answer = client.call(method, params);
+    await expect.poll(() => evil.of(method).length, { timeout: 10_000 }).toBe(at + 1);
+    // Times stand in steps of their own.
+    await clock.advance(500);
+    expect(await answer).toMatchObject(told);
+  }
 });

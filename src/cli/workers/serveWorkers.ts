@@ -1,6 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { constants } from 'node:os';
 import { systemClock } from '../../core/clock.js';
 import { endProcess } from '../../core/close/endProcess.js';
 import { messageOf } from '../../core/errors.js';
@@ -9,6 +10,7 @@ import { sleep } from '../../core/time/sleep.js';
 import { within } from '../../core/time/within.js';
 import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
 import { closeInheritedDescriptors } from '../../registry/process/descriptors.js';
+import { LISTEN_DEFAULTS } from '../../shutdown/plan/signals.js';
 import { onHangup } from '../config/onHangup.js';
 import { loadConfig } from '../configs.js';
 import { jsonOutput, type Output, type Ready, textOutput } from '../output/output.js';
@@ -95,6 +97,10 @@ class Primary {
   /** A worker ended without a stop of its own, at any time: its servers may live until another worker starts or the sweep at the end. */
   #crashed = false;
   #failures = 0;
+  /** Clock ms at which the stop began. */
+  #stoppingMs = 0;
+  /** The exit code of a stop that a second signal forced. */
+  #forcedCode: number | undefined;
 
   constructor(output: Output, options: PrimaryOptions) {
     this.#output = output;
@@ -216,6 +222,9 @@ class Primary {
       void this.#end(signal);
       return;
     }
+    // A terminal and npm both deliver one Ctrl-C.
+    if (systemClock.now() - this.#stoppingMs < LISTEN_DEFAULTS.repeatMs) return;
+    this.#forcedCode ??= 128 + constants.signals[signal];
     // A second one is for them as well: they force their stop. One that cannot is killed.
     this.#kill('SIGTERM');
     setTimeout(() => this.#kill('SIGKILL'), FORCED_MS).unref();
@@ -247,7 +256,7 @@ class Primary {
   /** Stops all workers, each as it stops alone; one that does not end is killed, and then its servers are. */
   async #end(reason: string): Promise<void> {
     if (this.#stop.signal.aborted) return;
-    const beganMs = systemClock.now();
+    this.#stoppingMs = systemClock.now();
     this.#stop.abort(new Error(reason));
     this.#output.event('stopping', { reason });
     const exits = [...this.#running.keys()].map((worker) => once(worker, 'exit'));
@@ -263,8 +272,9 @@ class Primary {
       await within(Promise.all(exits), { clock: systemClock, timeoutMs: FORCED_MS }).catch(() => undefined);
     }
     if (this.#crashed) await this.#sweep();
-    const exitCode = Number(process.exitCode ?? 0);
-    if (exitCode === 0) this.#output.event('stopped', { exitCode, ms: Math.round(systemClock.now() - beganMs) });
+    const exitCode = this.#forcedCode ?? Number(process.exitCode ?? 0);
+    if (exitCode === 0)
+      this.#output.event('stopped', { exitCode, ms: Math.round(systemClock.now() - this.#stoppingMs) });
     await endProcess(exitCode);
   }
 

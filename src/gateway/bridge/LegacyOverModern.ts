@@ -141,7 +141,10 @@ async function ask(
   });
   try {
     const inputResponses = Object.fromEntries(await Promise.all(all)) as Params;
-    keepText(inputResponses, `{${texts.join(',')}}`);
+    const text = `{${texts.join(',')}}`;
+    // Beside the answers themselves.
+    keep(held?.holdAnswer(server, text));
+    keepText(inputResponses, text);
     input.params = { inputResponses, ...(requestState === undefined ? {} : { requestState }) };
   } catch (error) {
     failed.abort(error);

@@ -4,19 +4,19 @@ import { HTTP_DEFAULTS } from '../../connection/net/httpOptions.js';
 import { PendingReplies } from '../../connection/net/replies/PendingReplies.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { ClosedError, endOf, messageOf, NotSentError, type PoolkitError, ProtocolError } from '../../core/errors.js';
+import { ClosedError, messageOf, NotSentError, type PoolkitError, ProtocolError } from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { withDeadline, within } from '../../core/time/within.js';
-import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
 import { type Failure, failureOf, failureText } from '../rpc/failure.js';
-import { ARRAY, answerArray, errorCodeIn, isClosing, isRead, notReached, refusalOf } from './answers.js';
+import { ARRAY, answerArray, errorCodeIn, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
 import { ClientCalls } from './calls/ClientCalls.js';
+import { GatewayReach } from './calls/GatewayReach.js';
 import { meaningOf } from './calls/meaningOf.js';
 import { readAnswer } from './calls/readAnswer.js';
-import { HttpLink, LinkError, takenMs } from './HttpLink.js';
+import { HttpLink, takenMs } from './HttpLink.js';
 import { HttpSession, MAX_REOPENED } from './HttpSession.js';
 import { ACCEPT, ModernHeaders, modernVersionOf } from './modernHeaders.js';
 import { isEventStream, refusalText } from './readResponse.js';
@@ -35,17 +35,18 @@ export class StdioBridge {
   readonly #link: HttpLink;
   readonly #session: HttpSession;
   readonly #modern = new ModernHeaders();
-  readonly #reviving = new SingleFlight();
   readonly #closing = sharedAbort();
+  readonly #reach: GatewayReach;
   readonly #calls: ClientCalls;
   readonly #replies: PendingReplies;
   /** The handshake under way: what comes behind it waits. */
-  #opening: Promise<void> = Promise.resolve();
+  #opening: Promise<void> | undefined;
 
   constructor(options: StdioBridgeOptions) {
     this.#options = options;
     this.#logger = options.logger ?? silentLogger;
     this.#clock = options.clock ?? systemClock;
+    this.#reach = new GatewayReach(options.revive, this.#closing.signal);
     this.#calls = new ClientCalls(options.maxBufferedBytes, this.#clock);
     const { url, headers, connect } = options;
     this.#link = options.link ?? new HttpLink({ url, ...(headers && { headers }), ...(connect && { connect }) });
@@ -145,18 +146,29 @@ export class StdioBridge {
   async #take(line: string, message: Incoming): Promise<void> {
     try {
       if (message.kind === 'request' && message.method === 'initialize') {
-        this.#opening = this.#request(line, message, this.#closing.signal).catch((error: unknown) =>
+        const opening = this.#request(line, message, this.#closing.signal).catch((error: unknown) =>
           this.#onFailure(message, error),
         );
-        return await this.#opening;
+        this.#opening = opening;
+        await opening;
+        if (this.#opening === opening) this.#opening = undefined;
+        return;
       }
       if (message.kind === 'request') {
+        const key = idKey(message);
         const version = modernVersionOf(message.params);
-        return await this.#calls.cancellable(idKey(message), version !== undefined, async (signal) => {
-          if (version !== undefined) return this.#modernRequest(line, message, version, signal);
-          await this.#opening;
-          return this.#request(line, message, signal);
-        });
+        const opening = version === undefined ? this.#opening : undefined;
+        if (opening !== undefined) {
+          const opened = (signal: AbortSignal): Promise<void> => within(opening, { clock: this.#clock, signal });
+          // Nothing of it was sent: cancelled, it is over.
+          if (!(await this.#calls.cancellable(key, true, opened))) return;
+        }
+        await this.#calls.cancellable(key, version !== undefined, (signal) =>
+          version === undefined
+            ? this.#request(line, message, signal)
+            : this.#modernRequest(line, message, version, signal),
+        );
+        return;
       }
       if (message.kind === 'notification' && this.#cancelled(message)) return;
       await this.#opening;
@@ -191,7 +203,7 @@ export class StdioBridge {
     const { method, params = {} } = message;
     const post = async (): Promise<IncomingMessage> => {
       const headers = { ...ACCEPT, ...this.#modern.of(version, method, params) };
-      return this.#reach(method, () => this.#link.request({ method: 'POST', headers, body: line, signal }));
+      return this.#reach.send(method, () => this.#link.request({ method: 'POST', headers, body: line, signal }));
     };
     const onAnswer = (text: string): void => {
       if (method === 'tools/list') this.#modern.learn(text);
@@ -220,7 +232,7 @@ export class StdioBridge {
   ): Promise<IncomingMessage> {
     const send = (): Promise<IncomingMessage> => {
       const headers = first ? ACCEPT : this.#session.headers;
-      return this.#reach(method, () => this.#link.request({ method: 'POST', headers, body, signal }));
+      return this.#reach.send(method, () => this.#link.request({ method: 'POST', headers, body, signal }));
     };
     for (let left = MAX_REOPENED; ; left--) {
       const { id } = this.#session;
@@ -229,35 +241,6 @@ export class StdioBridge {
       void this.#link.drain(response, this.#clock);
       if (left === 0) throw new NotSentError('gateway', 'it lost each session that was opened for the call');
       await this.#session.reopen(id);
-    }
-  }
-
-  /** Sends again what never left, or only reads, but to one that hangs; a gateway that is down is brought up first, where that can be done. */
-  async #reach(method: string, send: () => Promise<IncomingMessage>): Promise<IncomingMessage> {
-    let told: PoolkitError;
-    try {
-      const response = await send();
-      if (!isClosing(response)) return response;
-      // Its connection is of no more use: nothing is waited for.
-      response.destroy();
-      throw new LinkError(new Error('the gateway is closing'), true);
-    } catch (error) {
-      if (!(error instanceof LinkError)) throw error;
-      const { revive } = this.#options;
-      told = notReached(error, method);
-      if (error.cut || (!error.neverSent && !isRead(method))) throw told;
-      if (error.givenUp) throw error.cause;
-      if (error.neverSent && revive === undefined) throw told;
-      if (revive !== undefined) {
-        await this.#reviving.run('gateway', revive, this.#closing.signal).catch((cause: unknown) => {
-          throw endOf(told, new NotSentError('gateway', messageOf(cause), cause));
-        });
-      }
-    }
-    try {
-      return await send();
-    } catch (error) {
-      throw error instanceof LinkError ? endOf(told, notReached(error, method)) : error;
     }
   }
 

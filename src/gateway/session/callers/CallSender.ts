@@ -81,12 +81,13 @@ export class CallSender {
     up: () => Promise<unknown>,
   ): Promise<void> {
     const { pool, table } = this.#options;
-    const sharing = pool.config(server)?.sharing;
+    const { sharing, timeouts } = pool.config(server) ?? {};
     // Of a session's own connection the server was told by the session; of a leased one the next call may have another.
     if (typeof level !== 'string' || sharing === 'leased' || (sharing === 'bound' && session.era === 'legacy')) return;
     if (sharing === 'bound') await up();
     const caller = table.of(server, session);
-    const options = { signal, timeoutMs: LEVEL_TIMEOUT_MS, ...(caller && { caller }) };
+    const timeoutMs = Math.min(LEVEL_TIMEOUT_MS, timeouts?.default ?? LEVEL_TIMEOUT_MS);
+    const options = { signal, timeoutMs, ...(caller && { caller }) };
     await this.#levels.ensure(this.#info(server, session), level, () =>
       pool.request(server, 'logging/setLevel', { level }, options),
     );

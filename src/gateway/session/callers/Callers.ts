@@ -156,7 +156,7 @@ export class Callers {
     if (session.era === 'legacy') {
       if (era !== 'modern') {
         const send = () => this.#sender.send(server, session, method, params, call);
-        const { logLevel } = session;
+        const logLevel = method === 'logging/setLevel' ? undefined : session.logLevel;
         return logLevel === undefined ? send() : this.#leveled(server, session, logLevel, call).then(send);
       }
       if (method === 'logging/setLevel') return Promise.resolve({});

@@ -49,16 +49,19 @@ export class ClientCalls {
 
   /**
    * Work on a request that may be cancelled by its key: what it fails with then is told to none. `ends`: its signal ends it, as in the
-   * modern era; of the others the gateway is told, and one that it does not end is ended a while later.
+   * modern era and while nothing of it was sent; of the others the gateway is told, and one that it does not end is ended a while later.
+   * Resolves to false when it was cancelled.
    */
-  async cancellable(key: string, ends: boolean, work: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async cancellable(key: string, ends: boolean, work: (signal: AbortSignal) => Promise<void>): Promise<boolean> {
     const call: Cancellable = { control: new AbortController(), ends, isCancelled: false, late: undefined };
     const same = this.#cancels.get(key) ?? new Set();
     this.#cancels.set(key, same.add(call));
     try {
       await work(call.control.signal);
+      return true;
     } catch (error) {
       if (!call.isCancelled) throw error;
+      return false;
     } finally {
       call.late?.cancel();
       if (same.delete(call) && same.size === 0) this.#cancels.delete(key);

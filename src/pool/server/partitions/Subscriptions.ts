@@ -96,7 +96,7 @@ export class Subscriptions {
       // Others may wait for the same answer: only the wait is this one's.
       await within(this.#ask(open, connection), { clock: this.#context.pool.clock, timeoutMs, late, signal });
     } catch (error) {
-      await this.#close(open);
+      this.#close(open).catch((failed: unknown) => this.#warn(key, failed));
       throw error;
     }
     const close = async (): Promise<void> => {
