@@ -17,7 +17,7 @@ const INFO = {
 };
 
 /** Answers all but `silentOn`, which is heard. */
-async function server(uri: string, silentOn = ''): Promise<RawServer> {
+async function server(uri: string, silentOn: readonly string[] = []): Promise<RawServer> {
   const results: Readonly<Record<string, object>> = {
     initialize: INFO,
     'tools/list': { tools: [{ name: 'go', inputSchema: { type: 'object' } }] },
@@ -27,18 +27,19 @@ async function server(uri: string, silentOn = ''): Promise<RawServer> {
   return RawServer.listen({
     before: ({ method, message, json }) => {
       if (method !== 'POST' || message?.id === undefined || message.method === 'server/discover') return false;
-      if (message.method !== silentOn) json({ jsonrpc: '2.0', id: message.id, result: results[message.method] ?? {} });
+      if (!silentOn.includes(message.method))
+        json({ jsonrpc: '2.0', id: message.id, result: results[message.method] ?? {} });
       return true;
     },
   });
 }
 
 async function start(
-  silentOn: string,
+  silentOn: string | readonly string[],
   clock: FakeClock | typeof systemClock = systemClock,
   settings: Pick<ServerSettings, 'timeouts'> = {},
 ) {
-  const evil = await server('evil://a', silentOn);
+  const evil = await server('evil://a', [silentOn].flat());
   const good = await server('good://a');
   const pool = closeAfter(new HTTPClientPool({ clock }));
   pool.addServer({ name: 'evil', transport: 'http', url: evil.url, ...settings });
@@ -151,10 +152,10 @@ test('what a modern client listens to is agreed on without the server that says 
 
 test.each([
   ['logging/setLevel', [{ level: 'info' }, { level: 'error' }], { result: {} }],
-  ['resources/subscribe', Array(2).fill({ uri: 'evil://a' }), { error: { data: { code: 'ERR_REQUEST_TIMEOUT' } } }],
+  ['resources/subscribe', [{ uri: 'evil://a' }], { error: { data: { code: 'ERR_REQUEST_TIMEOUT' } } }],
 ] as const)('%s at /mcp takes no longer than the time that the server has', async (method, all, told) => {
   const clock = new FakeClock();
-  const { evil, client } = await start(method, clock, { timeouts: { default: 400 } });
+  const { evil, client } = await start([method, 'resources/unsubscribe'], clock, { timeouts: { default: 400 } });
   for (const [at, params] of all.entries()) {
     const answer = client.call(method, params);
     await expect.poll(() => evil.of(method).length, { timeout: 10_000 }).toBe(at + 1);
