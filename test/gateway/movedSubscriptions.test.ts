@@ -11,12 +11,14 @@ import { silentLogger } from '../../src/core/logger.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { keptUp } from '../../src/gateway/session/SessionSubscriptions.js';
+import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
 import type { ServerInfo, ServerNotice, Subscription } from '../../src/pool/McpPool.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { exchange, type Message, RawClient } from '../support/httpClient.js';
 import { headersOf, META_OF_ANYONE } from '../support/modernRequests.js';
+import { RawServer } from '../support/rawServer.js';
 
 /** What becomes of subscriptions whose server stops, is removed, or is another one since. */
 
@@ -72,6 +74,38 @@ test.each(PATHS)('at %s a legacy client looks again at what it follows when its 
   for (const { end } of pool.opened) end();
   const [told] = await stream.has(1);
   expect(told).toMatchObject({ method: 'notifications/resources/updated', params: { uri: 'x://a' } });
+  await stream.stop();
+});
+
+test.each([
+  ['stopped', '/servers/one/mcp', 'stopServer'],
+  ['removed', '/servers/one/mcp', 'removeServer'],
+  ['stopped', '/mcp', 'stopServer'],
+  ['removed', '/mcp', 'removeServer'],
+] as const)('so it does where a server over HTTP is %s, at %s', async (_, path, end) => {
+  const results: Readonly<Record<string, object>> = {
+    initialize: { protocolVersion: '2025-06-18', capabilities: CAPABILITIES, serverInfo: { name: 's', version: '1' } },
+    'tools/list': { tools: [] },
+    'resources/list': { resources: [{ uri: 'x://a', name: 'a' }] },
+    'resources/templates/list': { resourceTemplates: [] },
+  };
+  const server = await RawServer.listen({
+    before: ({ method, message, json }) => {
+      if (method !== 'POST' || message?.id === undefined || message.method === 'server/discover') return false;
+      json({ jsonrpc: '2.0', id: message.id, result: results[message.method] ?? {} });
+      return true;
+    },
+  });
+  const pool = closeAfter(new HTTPClientPool());
+  pool.addServer({ name: 'one', transport: 'http', url: server.url });
+  const gateway = closeAfter(new Gateway({ pool, port: 0 }));
+  const client = new RawClient(`${(await gateway.listen()).url}${path}`);
+  await client.initialize();
+  const stream = await client.listen();
+  expect(await client.call('resources/subscribe', { uri: 'x://a' })).toMatchObject({ result: {} });
+  await pool[end]('one');
+  const updated = { method: 'notifications/resources/updated', params: { uri: 'x://a' } };
+  await vi.waitFor(() => expect(stream.messages).toContainEqual(expect.objectContaining(updated)));
   await stream.stop();
 });
 
