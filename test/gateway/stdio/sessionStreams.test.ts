@@ -153,16 +153,17 @@ test('its level is asked of the next session, however many subscriptions came af
   await answered(1);
   send(request(2, 'logging/setLevel', { level: 'debug' }));
   await answered(2);
-  for (let from = 3; from < 1_003; from += 500) {
-    send(
-      ...Array.from({ length: 500 }, (_, at) => request(from + at, 'resources/subscribe', { uri: `a:${from + at}` })),
-    );
-    await answered(from + 499);
+  for (let from = 3; from < 1_053; from += 50) {
+    const uris = Array.from({ length: 50 }, (_, at) => ({ uri: `a:${from + at}` }));
+    send(...uris.map((params, at) => request(from + at, 'resources/subscribe', params)));
+    await answered(from + 49);
   }
   asked.length = 0;
   send(request(2_000, 'ping'));
-  await answered(1_003);
+  await answered(1_053);
   expect(asked[0]).toBe('s2 logging/setLevel {"level":"debug"}');
-  expect(asked.filter((each) => each.includes('resources/subscribe'))).toHaveLength(999);
+  // Of the others the newest.
+  expect(asked.length).toBeGreaterThan(900);
+  expect(asked[1]).not.toContain('"a:3"');
   await end();
 });
