@@ -3,7 +3,6 @@ import { parsedInTurns } from '../../connection/channel/large/parsedInTurns.js';
 import { TakenResult } from '../../connection/channel/large/ResultSink.js';
 import { inReadingTurn } from '../../connection/channel/large/readingTurns.js';
 import { madeTask } from '../../connection/protocol/madeTask.js';
-import type { RequestHandler } from '../../connection/protocol/messages.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { RpcError } from '../../core/errors.js';
@@ -85,15 +84,22 @@ export class OwnTasks {
     for (const each of elicitations.slice(0, MAX_ELICITATIONS)) this.#elicited(server, owner, each);
   }
 
-  /** Has what a call's client is asked to open be told of later, too; the call itself where its client opens nothing. */
-  asking(server: string, owner: Pick<Downstream, 'key' | 'capabilities'>, call: CallOptions): CallOptions {
-    const { onRequest } = call;
-    if (onRequest === undefined || objectOf(owner.capabilities?.['elicitation'])['url'] === undefined) return call;
-    const asked: RequestHandler = (request, context) => {
+  /** The handler of a call's questions, which has what its client is asked to open be told of later, too; the one given where that opens nothing. */
+  asking(
+    server: string,
+    owner: Pick<Downstream, 'key' | 'capabilities'>,
+    onRequest: CallOptions['onRequest'],
+  ): CallOptions['onRequest'] {
+    if (onRequest === undefined || objectOf(owner.capabilities?.['elicitation'])['url'] === undefined) return onRequest;
+    return (request, context) => {
       if (request.method === 'elicitation/create') this.#elicited(server, owner, request.params);
       return onRequest(request, context);
     };
-    return { ...call, onRequest: asked };
+  }
+
+  /** The same of a call's options. */
+  askingIn(server: string, owner: Pick<Downstream, 'key' | 'capabilities'>, call: CallOptions): CallOptions {
+    return { ...call, onRequest: this.asking(server, owner, call.onRequest) };
   }
 
   #elicited(server: string, owner: TaskOwner, elicited: unknown): void {

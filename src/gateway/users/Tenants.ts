@@ -1,6 +1,7 @@
 import { Shares } from '../../concurrent/Shares.js';
 import type { CloseOptions } from '../../core/close/CloseScope.js';
 import { QueueFullError } from '../../core/errors.js';
+import { inGroups } from '../../core/time/inSlices.js';
 import type { Curation } from '../../registry/config/curation/Curation.js';
 import { MergedInfos } from '../aggregate/MergedInfos.js';
 import { RequestStates } from '../bridge/RequestStates.js';
@@ -74,8 +75,14 @@ export class Tenants {
   }
 
   async close(options?: CloseOptions): Promise<void> {
-    await Promise.all([...this].map((tenant) => tenant.close(options)));
-    await Promise.all(this.#closing);
+    const closing: Promise<void>[] = [];
+    await inGroups([...this], (tenant) => {
+      const closed = tenant.close(options);
+      closing.push(closed);
+      // It is told below, once all have begun.
+      closed.catch(() => undefined);
+    });
+    await Promise.all([...closing, ...this.#closing]);
   }
 
   #take(owner: string): void {

@@ -107,7 +107,7 @@ export class CallSender {
     const config = pool.config(server);
     const caller = countedCaller(table.of(server, session), given.address);
     const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification } = given;
-    const { onRequest } = tasks.asking(server, session, given);
+    const onRequest = tasks.asking(server, session, given.onRequest);
     const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;
     // A leased connection is this call's alone for as long as it runs, with a principal or without.
     const likeOthers = table.isLikeOthers(caller);

@@ -161,7 +161,7 @@ export class Callers {
       }
       if (method === 'logging/setLevel') return Promise.resolve({});
       const send: Send = (own, options) => this.#sender.send(server, session, method, own, whole(options));
-      return legacyOverModern({ server, session, params, call: this.tasks.asking(server, session, call) }, send);
+      return legacyOverModern({ server, session, params, call: this.tasks.askingIn(server, session, call) }, send);
     }
     return this.#modern(era, server, session, method, params, call);
   }
