@@ -97,6 +97,8 @@ export class CallTable {
   /** Ids of calls that were given up and not answered. */
   readonly #givenUp = new Set<number>();
   #onCertain: (() => void)[] = [];
+  /** The newest call's id when the newest notification went out, until a later one is answered. */
+  #notifiedAt: number | undefined;
 
   get size(): number {
     return this.#calls.size;
@@ -138,8 +140,28 @@ export class CallTable {
     return this.values()[0];
   }
 
-  /** A sent call is given up: its answer may still come. */
+  /**
+   * The call that an error without an id of ours is about: the only one that is owed an answer. None while the error may be about a
+   * notification, which some servers answer so.
+   */
+  blamed(): Call | undefined {
+    const call = this.#notifiedAt === undefined ? this.onlyOwed() : undefined;
+    return call?.phase === 'sent' ? call : undefined;
+  }
+
+  /** A notification goes out. */
+  notified(): void {
+    this.#notifiedAt = this.#newest;
+  }
+
+  /** A call was answered: what went out before it was read. */
+  answered({ id }: Call): void {
+    if (this.#notifiedAt !== undefined && id > this.#notifiedAt) this.#notifiedAt = undefined;
+  }
+
+  /** A sent call is given up, of which the server is told: its answer may still come. */
   gaveUp(id: number): void {
+    this.notified();
     if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.add(id);
     if (this.#givenUp.size >= MAX_GIVEN_UP) this.onAnswered?.(undefined);
   }

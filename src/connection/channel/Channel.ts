@@ -119,6 +119,7 @@ export class Channel {
 
   /** A notification's text, checked as a request's is. */
   encodeNotice(method: string, params: Params | undefined): string {
+    this.#pending.notified();
     return encodeNotice(method, params, this.envelope, this.#options);
   }
 
@@ -200,6 +201,7 @@ export class Channel {
     } catch (error) {
       this.#inbox.threw(error);
     }
+    this.#pending.answered(call);
     this.#settle(call);
   }
 
@@ -241,7 +243,7 @@ export class Channel {
     }
     const failed = error !== undefined && error !== null;
     if (result === undefined && !failed) return false;
-    const call = this.#pending.sent(id);
+    const call = this.#pending.sent(id) ?? (failed ? this.unread.blamed(message) : undefined);
     if (call === undefined) return this.unread.late(id);
     if (failed) this.unread.halves.doubts(call);
     this.answered(call, arrival.text);

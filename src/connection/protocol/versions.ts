@@ -1,4 +1,4 @@
-import { RpcError } from '../../core/errors.js';
+import { ProtocolError, RpcError } from '../../core/errors.js';
 import { RPC_CODES } from './rpcCodes.js';
 
 /** The legacy era's versions, newest first. */
@@ -41,11 +41,11 @@ export function modernVersionOffered(error: unknown): string | undefined {
 
 /**
  * The newest legacy version that a refusal of `initialize` names and that is older than `asked`. Servers that do not answer
- * with a version of theirs, as they should (lifecycle, version negotiation), say it in the error's data or words.
+ * with a version of theirs, as they should (lifecycle, version negotiation), say it in the error's data or words, or in the text of a 400.
  */
 export function legacyVersionOffered(error: unknown, asked: string): string | undefined {
-  if (!(error instanceof RpcError)) return undefined;
-  const { data } = error;
+  if (!(error instanceof RpcError) && !(error instanceof ProtocolError && error.status === 400)) return undefined;
+  const data = error instanceof RpcError ? error.data : undefined;
   const listed: unknown[] = typeof data === 'object' && data !== null ? Object.values(data).flat() : [data];
   const words = `${listed.filter((each) => typeof each === 'string').join(' ')} ${error.message}`.slice(0, MAX_WORDS);
   const named: readonly string[] = words.match(/\d{4}-\d{2}-\d{2}/g) ?? [];

@@ -1,5 +1,6 @@
 import type { ChildProcess, ChildProcessWithoutNullStreams } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { resolve } from 'node:path';
 import spawn from 'cross-spawn';
 import { StartError } from '../../core/errors.js';
 import { type ChildStdio, childStdio } from './descriptors.js';
@@ -53,15 +54,35 @@ export async function startChild(
   throw new StartError(name, explain(error, config), {}, error);
 }
 
-/** The system says ENOENT both for the program and for the folder. */
+/** Why nothing can run in a folder, where that is known. */
+function folderProblem(path: string): string | undefined {
+  if (!existsSync(path)) return 'does not exist';
+  if (!isFolder(path)) return 'is no folder';
+  try {
+    accessSync(path, constants.X_OK);
+    return undefined;
+  } catch {
+    return 'may not be entered';
+  }
+}
+
+function isFolder(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+/** The system says the same of the program and of the folder that it is to run in. */
 function explain(error: unknown, config: SpawnConfig): string {
   const { code, message } = error as NodeJS.ErrnoException;
   const command = JSON.stringify(config.command);
-  if (code === 'ENOENT' && config.cwd !== undefined && !existsSync(config.cwd)) {
-    return `its working directory ${JSON.stringify(config.cwd)} does not exist`;
-  }
-  if (code === 'ENOENT') return `no program ${command} was found`;
-  if (code === 'EACCES') return `${command} may not be executed`;
+  const badFolder = config.cwd !== undefined && folderProblem(config.cwd);
+  if (badFolder) return `its working directory ${JSON.stringify(config.cwd)} ${badFolder}`;
+  if (code === 'ENOENT' || code === 'ENOTDIR') return `no program ${command} was found`;
+  if (code === 'EACCES')
+    return `${command} ${isFolder(resolve(config.cwd ?? '', config.command)) ? 'is a folder' : 'may not be executed'}`;
   if (code === 'EMFILE' || code === 'ENFILE')
     return `too many files are open (${code}, see ulimit -n) to run ${command}`;
   if (code === 'EAGAIN') return `too many processes run (${code}, see ulimit -u) to run ${command}`;

@@ -152,12 +152,17 @@ test('a server that refuses the newest version and names others is asked again a
     [400, -32000, 'Bad Request: Unsupported protocol version (supported versions: 2025-03-26, 2025-06-18, 2024-11-05)'],
     [200, -32602, 'Unsupported protocol version', { supported: ['2025-06-18', '2024-11-05'], requested: '2025-11-25' }],
     [200, -32602, 'Unsupported', ['2025-06-18']],
+    // No JSON-RPC: the text of `http.Error`, and an object of a framework's.
+    [400, 0, 'Bad Request: Unsupported protocol version (supported versions: 2025-06-18,2025-03-26,2024-11-05)'],
+    [400, 0, { error: 'Unsupported protocol version. Supported: 2025-06-18' }],
   ] as const) {
     const server = await RawServer.listen({
       before: (exchange) => {
         const asked = exchange.message?.params?.protocolVersion;
         if (exchange.message?.method !== 'initialize' || asked <= '2025-06-18') return false;
-        exchange.json({ jsonrpc: '2.0', id: null, error: { code, message, data } }, status);
+        if (code !== 0) exchange.json({ jsonrpc: '2.0', id: null, error: { code, message, data } }, status);
+        else if (typeof message === 'object') exchange.json(message, status);
+        else exchange.res.writeHead(status, { 'content-type': 'text/plain' }).end(message);
         return true;
       },
     });

@@ -7,6 +7,7 @@ import { setTimeout } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { OptionError, StartError } from '../../../src/core/errors.js';
 import { ManagedProcess } from '../../../src/registry/process/ManagedProcess.js';
+import { fixture } from '../../support/servers.js';
 
 const quick = { stdinGraceMs: 150, termGraceMs: 150 };
 const sh = (script: string) => ({ command: 'sh', args: ['-c', script] });
@@ -96,7 +97,15 @@ test('a program that does not exist, may not run or starts nowhere is a StartErr
   const none = ManagedProcess.spawn('none', { command: '/does/not/exist' });
   await expect(none).rejects.toThrow(/server "none" did not start: no program "\/does\/not\/exist" was found/);
   await expect(none).rejects.toMatchObject({ code: 'ERR_START_FAILED', cause: { code: 'ENOENT' } });
-  await expect(ManagedProcess.spawn('dir', { command: '/tmp' })).rejects.toMatchObject({ cause: { code: 'EACCES' } });
+  const dir = ManagedProcess.spawn('dir', { command: '/tmp' });
+  await expect(dir).rejects.toMatchObject({ message: /"\/tmp" is a folder$/, cause: { code: 'EACCES' } });
+  const plain = fixture('hostile-server.mjs');
+  await expect(ManagedProcess.spawn('plain', { command: plain })).rejects.toThrow(/mjs" may not be executed$/);
+  await expect(ManagedProcess.spawn('below', { command: `${plain}/x` })).rejects.toThrow(
+    /no program ".*\/x" was found$/,
+  );
+  const inFile = ManagedProcess.spawn('cwd', { command: 'cat', cwd: plain });
+  await expect(inFile).rejects.toThrow(/its working directory ".*mjs" is no folder$/);
   const nowhere = ManagedProcess.spawn('cwd', { command: 'cat', cwd: '/does/not/exist' });
   await expect(nowhere).rejects.toThrow(/working directory "\/does\/not\/exist" does not exist/);
   await expect(ManagedProcess.spawn('nul', { command: 'cat', args: ['\0'] })).rejects.toBeInstanceOf(StartError);

@@ -11,6 +11,8 @@ import { EDGE_BYTES, type Edges } from './MessageEdges.js';
 
 const NONE = Buffer.alloc(0);
 const NOT_JSON = 'is not JSON';
+/** Of an error's words, so many characters are logged. */
+const MAX_SAID = 200;
 
 /** Messages that came and are not read. The call whose answer one seems to be fails at once: no other answer of it will come. */
 export class Unread {
@@ -138,6 +140,24 @@ export class Unread {
   }
 
   /**
+   * The call that an error is about which names none of ours (JSON-RPC: `id` is null where it could not be read), if there is just one. Only where
+   * one stream brings the answers of all.
+   */
+  blamed(message: object): Call | undefined {
+    const { jsonrpc, id, error } = message as Record<string, unknown>;
+    if (this.#options.unfinished === undefined || jsonrpc !== '2.0' || this.#calls.isPast(id) || !isError(error))
+      return undefined;
+    const call = this.#calls.blamed();
+    const { server, logger } = this.#options;
+    if (call === undefined && this.#calls.size > 0)
+      logger.warn(
+        { server, code: error.code, said: error.message.slice(0, MAX_SAID) },
+        'an error of the server names no call',
+      );
+    return call;
+  }
+
+  /**
    * One that is too large: its own call fails, with `error` where that is given, or it is late. Where its edges name none it is garbage; one that
    * may be an answer is that of the call which is left when all others that it may be of are answered.
    */
@@ -156,4 +176,9 @@ export class Unread {
       if (id === undefined && mayAnswer(head)) this.halves.came(head, fail);
     }
   }
+}
+
+function isError(error: unknown): error is { readonly code: number; readonly message: string } {
+  const { code, message } = (error ?? {}) as Record<string, unknown>;
+  return typeof code === 'number' && typeof message === 'string';
 }

@@ -1,0 +1,55 @@
+import { expect, test } from 'vitest';
+import { failure } from '../../support/rawCalls.js';
+import { fixture } from '../../support/servers.js';
+import { call, open } from '../../support/stdioConnection.js';
+
+const error = { code: -32602, message: 'Invalid params: no such column' };
+const sending = (...messages: object[]): string => messages.map((each) => `send(${JSON.stringify(each)});`).join('');
+
+/** Whose `initialized` is known to be read. */
+async function opened() {
+  const connection = await open([fixture('hostile-server.mjs')]);
+  await call(connection, 'x');
+  return connection;
+}
+
+test.each([[{ id: null }], [{}], [{ id: 'undefined' }], [{ id: -1 }], [{ id: 4_711 }]])(
+  'an error that names no call (%o) fails the only one there is, with the server’s words',
+  async (id) => {
+    const connection = await opened();
+    expect(await failure(call(connection, 'x', { js: sending({ ...id, error }) }))).toMatchObject({
+      code: 'ERR_RPC',
+      rpcCode: -32602,
+      message: expect.stringContaining('no such column'),
+    });
+    expect(connection.inFlight).toBe(0);
+  },
+);
+
+test('it fails none of several, nor one beside another whose answer is still owed', async () => {
+  const connection = await opened();
+  const left = call(connection, 'x', { js: 'globalThis.later = reply' });
+  const both = [call(connection, 'x', { js: `${sending({ id: null, error })} reply({ n: 1 })` }), left];
+  expect(await both[0]).toEqual({ n: 1 });
+  await call(connection, 'x', { js: 'globalThis.later({ n: 2 }); reply({})' });
+  expect(await left).toEqual({ n: 2 });
+  const gaveUp = new AbortController();
+  const abandoned = failure(call(connection, 'x', { js: 'globalThis.later = reply' }, { signal: gaveUp.signal }));
+  await call(connection, 'x');
+  gaveUp.abort(new Error('enough'));
+  await abandoned;
+  await call(connection, 'x');
+  expect(await call(connection, 'x', { js: `${sending({ id: null, error })} reply({ n: 3 })` })).toEqual({ n: 3 });
+});
+
+test('it fails no call while it may be about a notification, nor does what is no error of JSON-RPC', async () => {
+  const connection = await open([fixture('hostile-server.mjs')]);
+  const js = (...messages: object[]): object => ({ js: `${sending(...messages)} reply({ n: 4 })` });
+  // Some servers answer `notifications/initialized` so, which is sent right before the first call.
+  expect(await call(connection, 'x', js({ id: null, error }))).toEqual({ n: 4 });
+  await connection.notify('notifications/roots/list_changed');
+  expect(await call(connection, 'x', js({ error }))).toEqual({ n: 4 });
+  // A line of a log, and the answer to a call that has settled.
+  const log = { jsonrpc: null, level: 'warn', error: { code: 1, message: 'retrying' } };
+  expect(await call(connection, 'x', js(log, { error: 'refused' }, { id: 1, error }))).toEqual({ n: 4 });
+});
