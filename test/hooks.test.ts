@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { TYPES } from './support/exportedTypes.js';
 import { concurrentHooks } from './support/hooks/concurrentHooks.js';
 import { gatewayHooks } from './support/hooks/gatewayHooks.js';
+import { partHooks } from './support/hooks/partHooks.js';
 import { logged } from './support/hooks/planted.js';
 import { poolHooks } from './support/hooks/poolHooks.js';
 import { shutdownHooks } from './support/hooks/shutdownHooks.js';
@@ -35,13 +36,17 @@ const HOOKS: Readonly<Record<string, () => unknown>> = {
   ...poolHooks,
   ...gatewayHooks,
   ...shutdownHooks,
+  ...partHooks,
 };
 
 /** What users implement or are handed, and what no input of a peer reaches: not hooks of a call. */
 const NOT_HOOKS: ReadonlySet<string> = new Set([
-  ...['BulkheadPermit', 'CloseHooks', 'Closeable', 'ConnectRequest', 'Connection', 'ConnectionLease', 'Connector'],
-  ...['Clock', 'Timer', 'FlightEntry', 'Lease', 'LoadContext', 'McpPool', 'RedisLike', 'ServerHandle', 'Subscription'],
-  ...['ToolStore', 'EraStore', 'Limiter', 'LimiterSource', 'PrometheusRegistry', 'TracedRequest'],
+  ...['BulkheadPermit', 'CloseHooks', 'Closeable', 'ConnectRequest', 'ConnectionLease'],
+  ...['Clock', 'Timer', 'FlightEntry', 'Lease', 'LoadContext', 'RedisLike', 'ServerHandle', 'Subscription'],
+  // Its calls: `GatewayOptions.pool`.
+  'McpPool',
+  // Called by what a user calls, whose own error that is.
+  ...['PrometheusRegistry', 'TracedRequest'],
   // What it throws: test/gateway/resumption.test.ts.
   'EventStore',
   'ReplayReader',
@@ -50,7 +55,24 @@ const NOT_HOOKS: ReadonlySet<string> = new Set([
 ]);
 
 /** Types of the same names as exported ones. */
-const INTERNAL = /protocol\/listen\.ts$|InboundRouter\.ts$|^gateway\/endpoint\//;
+const INTERNAL = /protocol\/listen\.ts$|InboundRouter\.ts$|redisConnection\.ts$|^gateway\/endpoint\//;
+
+/** Parts that are handed in and are classes of the toolkit's own: their methods are no one else's. */
+const OWN_PARTS: ReadonlySet<string> = new Set([
+  ...['plan', 'gateway', 'health', 'oauth', 'instrument', 'inFlight', 'lifecycle'],
+  // Of node:http, and of prom-client.
+  ...['server', 'registry'],
+]);
+
+const SRC = resolve(import.meta.dirname, '../src');
+/** The text of each file that a user's functions may reach, without comments and what is marked as internal. */
+const texts = (): string[] =>
+  readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.ts') && !/^(bench|testing|cli)\//.test(file) && !INTERNAL.test(file))
+    .map((file) => readFileSync(join(SRC, file), 'utf8'))
+    .map((text) => text.replace(/\/\*\* @internal.*\*\/\n.*\n/g, '').replace(/\/\*[\s\S]*?\*\//g, ''));
+const isPlanted = (type: string, hook: string): boolean =>
+  Object.keys(HOOKS).some((each) => each.startsWith(type) && each.includes(hook));
 
 test.each(Object.entries(HOOKS))('a throw in %s', async (_, run) => {
   await run();
@@ -60,21 +82,27 @@ test('every function that an exported type takes is among them', () => {
   const exported = new Set(
     Object.entries(TYPES).flatMap(([subpath, names]) => (['./bench', './testing'].includes(subpath) ? [] : names)),
   );
-  const src = resolve(import.meta.dirname, '../src');
   const missing: string[] = [];
   let seen = 0;
-  for (const file of readdirSync(src, { recursive: true, encoding: 'utf8' })) {
-    if (!file.endsWith('.ts') || /^(bench|testing|cli)\//.test(file) || INTERNAL.test(file)) continue;
-    const text = readFileSync(join(src, file), 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+  for (const text of texts()) {
     for (const [, name = '', body = ''] of text.matchAll(/export interface (\w+)[^{]*\{\n([\s\S]*?)\n\}/g)) {
       if (!exported.has(name) || NOT_HOOKS.has(name)) continue;
       for (const [, hook = ''] of body.matchAll(/^ {2}(?:readonly )?(\w+)\??(?:: \(*\([^)]*\) =>|\()/gm)) {
         seen++;
-        if (!Object.keys(HOOKS).some((each) => each.startsWith(name) && each.includes(hook)))
-          missing.push(`${name}.${hook}`);
+        if (!isPlanted(name, hook)) missing.push(`${name}.${hook}`);
       }
     }
   }
   expect(seen).toBeGreaterThan(8);
   expect(missing).toEqual([]);
+});
+
+test('and so is every part that is called by its methods', () => {
+  const parts = texts().flatMap((text) =>
+    [...text.matchAll(/checkPart\(\s*'(\w+)'/g)].map(([, option = '']) => option),
+  );
+  expect(parts.length).toBeGreaterThan(8);
+  const named = (option: string): boolean =>
+    Object.keys(HOOKS).some((each) => new RegExp(`${option}\\b`, 'i').test(each));
+  expect(parts.filter((option) => !OWN_PARTS.has(option) && !named(option))).toEqual([]);
 });

@@ -1,6 +1,6 @@
 import { CLOSE_DEFAULTS, type CloseOptions } from '../core/close/CloseScope.js';
 import { OutcomeUnknownError, RequestTimeoutError, ShutdownTimeoutError } from '../core/errors.js';
-import { checkPart } from '../core/options.js';
+import { checkAtOnce, checkPart } from '../core/options.js';
 import { within } from '../core/time/within.js';
 import type { Connection, ConnectionLimits, DisconnectReason, NotifyOptions } from './Connection.js';
 import type { CallOptions, Params, RequestHandler, ServerNotice } from './protocol/messages.js';
@@ -91,15 +91,15 @@ export class WrappedConnection implements Connection {
   }
 
   onClose(listener: (death: DisconnectReason) => void): Disposable {
-    return this.#front.onClose(listener);
+    return checkAtOnce('wrapConnection.onClose', this.#front.onClose(listener));
   }
 
   onNotification(listener: (notice: ServerNotice) => void): Disposable {
-    return this.#front.onNotification(listener);
+    return checkAtOnce('wrapConnection.onNotification', this.#front.onNotification(listener));
   }
 
   setRequestHandler(handler: RequestHandler | undefined): void {
-    this.#front.setRequestHandler(handler);
+    checkAtOnce('wrapConnection.setRequestHandler', this.#front.setRequestHandler(handler));
   }
 
   async close(options: CloseOptions = {}): Promise<void> {

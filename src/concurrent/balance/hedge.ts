@@ -1,6 +1,6 @@
 import { type Clock, systemClock, type Timer } from '../../core/clock.js';
 import { OptionError } from '../../core/errors.js';
-import { checkCount, checkFunction, checkMs, checkPart, withDefaults } from '../../core/options.js';
+import { checkAtOnce, checkCount, checkFunction, checkMs, checkPart, withDefaults } from '../../core/options.js';
 import type { LatencyWindow } from './LatencyWindow.js';
 import type { RetryBudget } from './RetryBudget.js';
 
@@ -57,7 +57,7 @@ function race<T>(fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T
   if (all.budget !== undefined) checkPart('budget', all.budget, ['deposit', 'tryWithdraw'], 'a RetryBudget');
   const { latencies, budget, signal, clock = systemClock, maxAttempts } = all;
   const afterMs = delayMs(all.after, latencies, all.minLatencies);
-  budget?.deposit();
+  checkAtOnce('budget.deposit', budget?.deposit());
   return new Promise<T>((resolve, reject) => {
     const controllers: AbortController[] = [];
     let running = 0;
@@ -72,6 +72,14 @@ function race<T>(fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T
       settle();
       for (const each of controllers) if (each !== winner) each.abort(why);
     };
+    /** Parts of a user's own: what they throw is how the call ends. */
+    const atOwnRisk = (run: () => void): void => {
+      try {
+        run();
+      } catch (error) {
+        finish(() => reject(error), error);
+      }
+    };
     const onAbort = (): void => finish(() => reject(signal?.reason), signal?.reason);
     const start = (): void => {
       const controller = new AbortController();
@@ -85,8 +93,11 @@ function race<T>(fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T
         if (running === 0) finish(() => reject(first), first);
       };
       const answered = (value: T): void => {
-        if (!over) latencies?.record(clock.now() - startMs);
-        finish(() => resolve(value), new Error('another attempt answered first'), controller);
+        if (over) return;
+        atOwnRisk(() => {
+          checkAtOnce('latencies.record', latencies?.record(clock.now() - startMs));
+          finish(() => resolve(value), new Error('another attempt answered first'), controller);
+        });
       };
       try {
         Promise.resolve(fn(controller.signal, controllers.length)).then(answered, ended);
@@ -99,7 +110,10 @@ function race<T>(fn: (signal: AbortSignal, attempt: number) => T | PromiseLike<T
       if (afterMs === Number.POSITIVE_INFINITY) return;
       timer = clock.setTimer(
         () => {
-          if (!over && (budget === undefined || budget.tryWithdraw())) start();
+          if (over) return;
+          atOwnRisk(() => {
+            if (budget === undefined || checkAtOnce('budget.tryWithdraw', budget.tryWithdraw())) start();
+          });
         },
         afterMs,
         { ref: true },
@@ -122,5 +136,5 @@ function delayMs(after: number | string, latencies: LatencyWindow | undefined, m
   }
   if (latencies === undefined) throw new OptionError('latencies', latencies, 'a LatencyWindow, for a quantile');
   if (latencies.count < minLatencies) return Number.POSITIVE_INFINITY;
-  return latencies.quantile(Number(percent) / 100) ?? Number.POSITIVE_INFINITY;
+  return checkAtOnce('latencies.quantile', latencies.quantile(Number(percent) / 100)) ?? Number.POSITIVE_INFINITY;
 }

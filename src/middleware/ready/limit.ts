@@ -35,9 +35,12 @@ export function limit(given: LimitOptions): Middleware {
     const name = `=${key}`;
     const owner = shareOf(call.caller);
     const { signal } = call;
-    if (rate !== undefined && !rate.tryAcquire(name, 1, owner)) await rate.acquire(name, { signal }, owner);
+    if (rate !== undefined && !checkAtOnce('rate.tryAcquire', rate.tryAcquire(name, 1, owner))) {
+      await rate.acquire(name, { signal }, owner);
+    }
     if (bulkhead === undefined) return next();
-    const permit = bulkhead.tryAcquire(name, owner) ?? (await bulkhead.acquire(name, { signal }, owner));
+    const now = checkAtOnce('bulkhead.tryAcquire', bulkhead.tryAcquire(name, owner));
+    const permit = now ?? (await bulkhead.acquire(name, { signal }, owner));
     try {
       return await next();
     } finally {

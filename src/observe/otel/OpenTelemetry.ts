@@ -34,7 +34,8 @@ export const OPEN_TELEMETRY_DEFAULTS = Object.freeze({ principals: false, maxToo
 
 /**
  * Spans and metrics by OpenTelemetry's semantic conventions for MCP, from its start to its close. Trace context comes from
- * `_meta.traceparent` and the `traceparent` of HTTP requests, and goes on to servers in `_meta`.
+ * `_meta.traceparent` and the `traceparent` of HTTP requests, and goes on to servers in `_meta`. What an SDK throws costs
+ * what it was told, and one process warning; calls go on.
  */
 export class OpenTelemetry implements Disposable {
   readonly #stop: (() => void)[];
@@ -64,21 +65,22 @@ export class OpenTelemetry implements Disposable {
     const tools = new BoundedLabel(undefined, maxTools);
     const spans = new Spans(api, tracers.getTracer('mcp-poolkit', version), principals);
     const durations = new Durations(meter, (tool, outcome) => tools.of(tool, outcome));
+    const guarded = guard();
     const onCall = (message: unknown): void => {
       const trace = message as CallTrace;
       if (trace.call.pool !== self) return;
-      spans.onCall(trace);
-      durations.onCall(trace);
+      guarded(() => spans.onCall(trace));
+      guarded(() => durations.onCall(trace));
     };
     const onRequest = (message: unknown): void => {
       const trace = message as RequestTrace;
       if (trace.request.pool !== self) return;
-      spans.onRequest(trace);
-      durations.onRequest(trace);
+      guarded(() => spans.onRequest(trace));
+      guarded(() => durations.onRequest(trace));
     };
     subscribe('mcp-poolkit:call', onCall);
     subscribe('mcp-poolkit:request', onRequest);
-    const exited = pool.on('exited', (event) => durations.onExited(pool, event));
+    const exited = pool.on('exited', (event) => guarded(() => durations.onExited(pool, event)));
     const stop = [
       () => void unsubscribe('mcp-poolkit:call', onCall),
       () => void unsubscribe('mcp-poolkit:request', onRequest),
@@ -96,6 +98,19 @@ export class OpenTelemetry implements Disposable {
   [Symbol.dispose](): void {
     this.close();
   }
+}
+
+/** What an SDK throws (a sampler, a span processor, an instrument) is told once, by a process warning, and harms no call. */
+function guard(): (tell: () => void) => void {
+  let told = false;
+  return (tell) => {
+    try {
+      tell();
+    } catch (error) {
+      if (!told) process.emitWarning(`OpenTelemetry failed, what it was told is lost: ${messageOf(error)}`);
+      told = true;
+    }
+  };
 }
 
 async function loadApi(): Promise<Api> {

@@ -1,6 +1,7 @@
 import { AdaptiveQueue } from '../../../concurrent/AdaptiveQueue.js';
 import type { AdaptiveTicket } from '../../../concurrent/balance/AdaptiveLimit.js';
 import type { Limiter } from '../../../concurrent/limiter/Limiter.js';
+import { freePermit, pauseAfter, permit } from '../../../concurrent/permits.js';
 import { callerName } from '../../../connection/calls/Caller.js';
 import { checkTimes } from '../../../connection/protocol/checkTimes.js';
 import type { CallOptions, Params } from '../../../connection/protocol/messages.js';
@@ -15,7 +16,7 @@ import type { PooledConnection } from '../connections/PooledConnection.js';
 import type { ServerContext } from '../context.js';
 import type { PartitionTable } from '../partitions/PartitionTable.js';
 import { Breakers } from './Breakers.js';
-import { type Begun, Budget, freePermit, MAX_SENDS, mayRepeat, pauseAfter, permit, sendAgain } from './callPolicy.js';
+import { type Begun, Budget, MAX_SENDS, mayRepeat, sendAgain } from './callPolicy.js';
 import { ServerLease } from './ServerLease.js';
 import { CallTracer, callChannel } from './trace.js';
 
@@ -107,7 +108,7 @@ export class ServerCalls {
           if (ended) breaker.abandoned(ticket);
           else breaker.failed(ticket, error, this.breakers.voter(error, options.caller));
           if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error, callerName(options.caller));
-          if (shadow !== true) pauseAfter(error, limiter);
+          if (shadow !== true) pauseAfter(error, () => limiter, this.#hookFailed);
           told = endOf(told, error);
           const shared = own.sharing === 'shared' && resends?.() !== false;
           const again = sendAgain(error, sends, shared, mayRepeat(method, params, options, config));
@@ -165,7 +166,7 @@ export class ServerCalls {
         return this.#callOptions(method, params, own, budget);
       },
       onFailure: (error, method, params, own) => {
-        pauseAfter(error, this.#limiter(method, params, own));
+        pauseAfter(error, () => this.#limiter(method, params, own), this.#hookFailed);
         counters.failed(error);
       },
       watch: (stack) => {
@@ -242,6 +243,10 @@ export class ServerCalls {
     const call = { server: config.name, method, tool: typeof tool === 'string' ? tool : undefined, caller };
     return checkAtOnce('limiter.for', pool.limiter?.for(call));
   }
+
+  /** A function of a user's that is only told something. */
+  readonly #hookFailed = (error: unknown, hook: string): void =>
+    this.#context.pool.logger.error({ server: this.#context.config.name, error, hook }, 'a hook failed');
 
   /** However many calls an end of a connection takes with it, to the breaker it is one failure. */
   #countOnce(pooled: PooledConnection, error: unknown): void {

@@ -1,23 +1,17 @@
-import type { Limiter, LimiterAcquireOptions } from '../../../concurrent/limiter/Limiter.js';
-import { shareOf } from '../../../concurrent/Shares.js';
 import { isForOne } from '../../../connection/calls/MiddlewareChain.js';
 import { refusedBySession } from '../../../connection/http/refusedBySession.js';
 import type { Params } from '../../../connection/protocol/messages.js';
-import type { Clock } from '../../../core/clock.js';
 import {
   AcquireTimeoutError,
   isServerFault,
   NotSentError,
   OutcomeUnknownError,
-  RateLimitedError,
   RequestTimeoutError,
 } from '../../../core/errors.js';
 import { checkMs } from '../../../core/options.js';
 import { matches } from '../../../core/text/matches.js';
-import { type WaitBounds, within } from '../../../core/time/within.js';
-import { AbortHub } from '../../../core/wait/AbortHub.js';
 import type { ServerSettings } from '../../../registry/config/ServerConfig.js';
-import type { Caller, RequestOptions } from '../../McpPool.js';
+import type { RequestOptions } from '../../McpPool.js';
 import type { Traced } from './trace.js';
 
 /** A call that other servers had before: it goes on, and does not begin anew. */
@@ -102,57 +96,5 @@ export class Budget {
   spent(what: string): AcquireTimeoutError {
     const none = { live: 0, creating: 0, dying: 0, slots: 0, inUse: 0, waiting: 0 };
     return new AcquireTimeoutError(`server ${what}: the call's time`, this.#deadlineMs, none);
-  }
-}
-
-const waits = new AbortHub();
-
-/**
- * Has a limiter grant the call, now or after a wait within its budget; undefined when nothing has to be waited for. The
- * wait ends with the call's own signal, and with `stopped`: a server that is ended keeps no caller waiting.
- */
-export function permit(
-  limiter: Limiter | undefined,
-  server: string,
-  signal: AbortSignal | undefined,
-  stopped: AbortSignal,
-  budget: Budget | undefined,
-  clock: Clock,
-  caller?: Caller,
-): Promise<void> | undefined {
-  if (limiter === undefined || limiter.tryAcquire()) return undefined;
-  const acquireTimeoutMs = budget?.within(server, Number.POSITIVE_INFINITY, clock.now());
-  const bounds = { clock, timeoutMs: acquireTimeoutMs ?? Number.POSITIVE_INFINITY, late: () => budget?.spent(server) };
-  const wanted = { acquireTimeoutMs, owner: shareOf(caller) };
-  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], wanted, bounds);
-}
-
-/** For a call that may be left out. @throws RateLimitedError */
-export function freePermit(limiter: Limiter, server: string): void {
-  if (!limiter.tryAcquire()) throw new RateLimitedError(`server ${server}`, 'local', undefined);
-}
-
-/** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. Nor is a limiter waited for that does not obey. */
-async function waitForPermit(
-  limiter: Limiter,
-  signals: readonly AbortSignal[],
-  wanted: LimiterAcquireOptions,
-  bounds: WaitBounds,
-): Promise<void> {
-  for (const each of signals) each.throwIfAborted();
-  const wait = new AbortController();
-  const watched = signals.map((each) => waits.watch(each, (reason) => wait.abort(reason)));
-  try {
-    const { signal } = wait;
-    await within(Promise.resolve(limiter.acquire({ ...wanted, signal })), { ...bounds, signal });
-  } finally {
-    for (const each of watched) each[Symbol.dispose]();
-  }
-}
-
-/** An upstream that says how long it wants to be left alone is left alone by all its callers. */
-export function pauseAfter(error: unknown, limiter: Limiter | undefined): void {
-  if (error instanceof RateLimitedError && error.source === 'upstream' && error.retryAfterMs !== undefined) {
-    limiter?.pauseFor(error.retryAfterMs);
   }
 }

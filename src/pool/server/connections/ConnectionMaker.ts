@@ -146,18 +146,18 @@ export class ConnectionMaker {
       listPace: this.#listPace,
       onStderr: (line, pid) => events.emit('stderr', { server: config.name, pid, line }),
     });
+    let connection: Connection = made;
     try {
-      const connection = await this.#wrapped(made, signal);
+      connection = await this.#wrapped(made, signal);
       const router = this.#router(connection, caller, () => pooled);
       pooled = new PooledConnection(connection, made, router, permit, answers, startMs);
     } catch (error) {
       // Idempotent: the wrapper may have done so itself.
-      await made
+      await connection
         .close({ graceMs: 0 })
         .catch((failed: unknown) => pool.logger.error({ error: failed }, 'it did not end'));
       throw thrown(error);
     }
-    const { connection } = pooled;
     answers.counting = true;
     counters.startedAt = connection.startedAt;
     const principal = caller?.principal;
