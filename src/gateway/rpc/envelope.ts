@@ -1,6 +1,7 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { cutOut } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText, objectAt } from '../../connection/channel/codec/members.js';
+import { objectOf } from '../../connection/channel/codec/ownId.js';
 import {
   META_CLIENT_CAPABILITIES,
   META_CLIENT_INFO,
@@ -70,7 +71,8 @@ export type Incoming =
  */
 export function classify(message: unknown, text?: string): Incoming {
   if (!isObject(message)) return { kind: 'invalid', id: null, why: 'a message is an object' };
-  const { jsonrpc, id, method, params } = message;
+  const { jsonrpc, id, method } = message;
+  const params = objectOf(message['params']);
   const known = typeof id === 'string' || typeof id === 'number' ? id : null;
   if (jsonrpc !== '2.0') return { kind: 'invalid', id: known, why: 'jsonrpc is "2.0"' };
   if (method === undefined && ('result' in message || 'error' in message)) {
@@ -78,7 +80,7 @@ export function classify(message: unknown, text?: string): Incoming {
     return { kind: 'response', id, result: message['result'], error: message['error'] };
   }
   if (typeof method !== 'string') return { kind: 'invalid', id: known, why: 'method is a string' };
-  if (params !== undefined && !isObject(params)) return { kind: 'invalid', id: known, why: 'params is an object' };
+  if (params === false) return { kind: 'invalid', id: known, why: 'params is an object' };
   if (id !== undefined && known === null) return { kind: 'invalid', id: null, why: 'id is a string or a number' };
   const whole = text === undefined ? undefined : objectAt(text, 0, 'params');
   const members = whole?.members ?? (text === undefined ? undefined : membersOf(text));

@@ -64,6 +64,18 @@ test('params, methods and messages of a wrong shape are garbage', async () => {
   expect(connection.counters.garbage).toBe(10 + 4);
 });
 
+test('params that are an empty array, as PHP writes an empty object, are one', async () => {
+  const notices: object[] = [];
+  const connection = await open(hostile());
+  connection.onNotification((notice) => notices.push(notice));
+  const js = `send({ method: 'notifications/tools/list_changed', params: [] });
+    globalThis.onAnswer = ({ result }) => reply({ result });
+    send({ id: 'theirs', method: 'ping', params: [] })`;
+  expect(await call(connection, 'x', { js })).toEqual({ result: {} });
+  expect(notices).toEqual([{ method: 'notifications/tools/list_changed', params: {} }]);
+  expect(connection.counters.garbage).toBe(0);
+});
+
 test('an id that comes back as the string of our number is taken, for parsed and raw answers', async () => {
   const connection = await open(hostile());
   const js = 'send({ id: String(id), result: { big: 1 } })';

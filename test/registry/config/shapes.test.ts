@@ -227,3 +227,43 @@ test('~ is the home folder where a path may begin, and nowhere else', () => {
     args: [join('/home/ada', 'y'), '--p=~/z', '~ada', '~/w'],
   });
 });
+
+test('null is as if it were not there, and so is what programs write where nothing was filled in', () => {
+  const program = { command: 'x' };
+  const remote = { url: 'http://h/mcp' };
+  const empty: [object, object][] = [
+    [
+      { ...program, env: [], args: {}, inheritEnv: {} },
+      { ...program, env: {}, args: [], inheritEnv: [] },
+    ],
+    [
+      { ...remote, headers: [] },
+      { ...remote, headers: {} },
+    ],
+    [{ ...program, type: null, args: null, env: null, cwd: null, url: null, headers: null, disabled: null }, program],
+    [{ ...program, timeouts: null, tools: null, auth: null, sharing: null, unknown: null, httpUrl: null }, program],
+    [{ ...program, url: '', cwd: '', type: '', transport: '' }, program],
+    [{ ...remote, command: '', args: [] }, remote],
+    [{ url: null, serverUrl: 'http://h/mcp' }, remote],
+    [
+      { ...program, env: { A: null, B: '' } },
+      { ...program, env: { B: '' } },
+    ],
+  ];
+  for (const [written, meant] of empty) {
+    const { server, problems } = only('/etc/mcp.json', JSON.stringify({ mcpServers: { a: written } }));
+    expect(problems).toEqual([]);
+    expect(server).toEqual(only('/etc/mcp.json', JSON.stringify({ mcpServers: { a: meant } })).server);
+  }
+  for (const [written, field] of [
+    [{ ...program, env: '' }, 'env: expected an object of strings'],
+    [{ ...program, args: '' }, 'args: expected an array of strings'],
+    [{ ...program, env: ['A=1'] }, 'env: expected an object of strings'],
+    [{ ...program, args: { 0: 'y' } }, 'args: expected an array of strings'],
+    [{ command: '', url: '' }, 'url: command is set too'],
+    [{ command: null }, 'command: expected a program to run here, or a url: both are missing'],
+  ] as const) {
+    const { problems } = only('/etc/mcp.json', JSON.stringify({ mcpServers: { a: written } }));
+    expect(problems).toEqual([expect.stringContaining(field)]);
+  }
+});

@@ -10,8 +10,12 @@ export function ownId(id: unknown): number | undefined {
   return typeof id === 'string' && id.length <= MAX_DIGITS && /^[1-9]\d*$/.test(id) ? Number(id) : undefined;
 }
 
-/** An object of a message: `undefined` and `null` are absent; `false` when it is there and no object. */
+/**
+ * An object of a message: `undefined` and `null` are absent; `false` when it is there and no object. An empty array is an empty one: PHP writes
+ * `[]` for it.
+ */
 export function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined | false {
   if (value === undefined || value === null) return undefined;
-  return typeof value === 'object' && !Array.isArray(value) ? (value as Record<string, unknown>) : false;
+  if (Array.isArray(value)) return value.length === 0 && {};
+  return typeof value === 'object' && (value as Record<string, unknown>);
 }

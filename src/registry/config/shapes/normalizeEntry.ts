@@ -64,13 +64,15 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>): Normal
   const problems: EntryNote[] = [];
   const warnings: EntryNote[] = [];
   for (const [field, value] of Object.entries(given)) {
+    // Programs that write out every field have null for what is not set.
+    if (value === null) continue;
     const translation = Object.hasOwn(TRANSLATIONS, field) ? TRANSLATIONS[field] : undefined;
     if (translation === undefined) {
       entry[field] = value;
       continue;
     }
     const { to, value: convert } = translation;
-    if (Object.hasOwn(given, to) || Object.hasOwn(entry, to)) {
+    if ((given[to] ?? null) !== null || Object.hasOwn(entry, to)) {
       warnings.push({ field, why: `not used here: ${written.get(to) ?? to} is set too` });
       continue;
     }
@@ -78,6 +80,7 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>): Normal
     written.set(to, field);
   }
   if (written.get('url') === 'httpUrl') entry['type'] ??= 'http';
+  takeEmpties(entry);
   takeCommand(entry, written);
   takeBearer(entry, written);
   takeType(entry);
@@ -93,6 +96,27 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>): Normal
     delete entry[field];
   }
   return { entry, written, problems, warnings };
+}
+
+const MAPS = ['env', 'headers'];
+const LISTS = ['args', 'inheritEnv'];
+
+/** PHP and Lua write an empty object as `[]`, or an empty list as `{}`; forms leave "" in what was not filled in. */
+function takeEmpties(entry: Record<string, unknown>): void {
+  for (const field of MAPS) {
+    const map = entry[field];
+    if (Array.isArray(map) && map.length === 0) entry[field] = {};
+    else if (isObject(map))
+      entry[field] = Object.fromEntries(Object.entries(map).filter(([, value]) => value !== null));
+  }
+  for (const field of LISTS) {
+    const list = entry[field];
+    if (isObject(list) && Object.keys(list).length === 0) entry[field] = [];
+  }
+  for (const field of ['cwd', 'type', 'transport']) if (entry[field] === '') delete entry[field];
+  const { command, url } = entry;
+  if (url === '' && command) delete entry['url'];
+  if (command === '' && url) delete entry['command'];
 }
 
 /** `["npx", "-y", "x"]` of opencode; `{ "path": "npx", "args": […] }` of older Zeds. */
