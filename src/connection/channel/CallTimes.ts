@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.js';
-import { AcquireTimeoutError, RequestTimeoutError } from '../../core/errors.js';
+import { AcquireTimeoutError, confirmAlive, ProtocolError, RequestTimeoutError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import type { Call } from './Call.js';
 
@@ -15,6 +15,8 @@ export interface CallTimesOptions {
 const MAX_GRACE_MS = 1_000;
 /** And one whose answer is arriving goes on while more of it comes in so many ms, no longer than that. */
 const ARRIVING_MS = 100;
+/** How long a call whose answer seems to be quoted waits for the answer itself. */
+const QUOTED_MS = 1_000;
 
 /** How long the calls of one channel may take: waiting for the transport, and from their send. One wheel for all. */
 export class CallTimes {
@@ -38,7 +40,8 @@ export class CallTimes {
   running(call: Call, nowMs: number): void {
     if (call.asked > 0) return;
     const leftMs = Math.max(0, call.sentMs + call.heldMs + this.#totalMs(call) - nowMs);
-    const budgetMs = Math.min(this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
+    const quotedMs = call.quoted ? QUOTED_MS : Number.POSITIVE_INFINITY;
+    const budgetMs = Math.min(quotedMs, this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
     this.#wheel.add(call, budgetMs, nowMs);
   }
 
@@ -65,6 +68,13 @@ export class CallTimes {
     return () => this.#resume(call);
   }
 
+  /** What seems to be its answer stands behind other text. A log may quote what comes right after: else nothing more is to come. */
+  doubted(call: Call): void {
+    if (call.quoted) return;
+    call.quoted = true;
+    this.running(call, this.#options.clock.now());
+  }
+
   settled(call: Call): void {
     this.#wheel.remove(call);
   }
@@ -84,8 +94,13 @@ export class CallTimes {
   }
 
   /** What a call gets whose time is over. `calls`: how many the transport has, in all. */
-  error(call: Call, calls: number): AcquireTimeoutError | RequestTimeoutError {
+  error(call: Call, calls: number): AcquireTimeoutError | RequestTimeoutError | ProtocolError {
     const { server } = this.#options;
+    if (call.quoted) {
+      const error = new ProtocolError(server, `its answer to ${call.method} stands behind other text in its line`);
+      confirmAlive(error);
+      return error;
+    }
     if (call.phase !== 'queued') return new RequestTimeoutError(server, call.method, this.#limitMs(call));
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
     if (call.sentMs === 0)

@@ -15,6 +15,7 @@ import { type Failing, failAll, failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
 import { LargeReplies } from './large/LargeReplies.js';
 import { ServerRequests } from './ServerRequests.js';
+import { severalIn } from './unread/severalIn.js';
 import { Unread } from './unread/Unread.js';
 
 export type { ChannelCounters, ChannelOptions, ChannelTransport };
@@ -51,7 +52,8 @@ export class Channel {
     this.#times = new CallTimes(options);
     const { server, logger, onNotification, onRequest } = options;
     this.#serverRequests = new ServerRequests(transport, options);
-    this.unread = new Unread(this.#pending, this.counters, options, (call, error) => this.failCall(call, error));
+    const fail = (call: Call, error: unknown): void => this.failCall(call, error);
+    this.unread = new Unread(this.#pending, this.counters, options, fail, (call) => this.#times.doubted(call));
     this.large = new LargeReplies(this, options, this.#pending, this.#times);
     this.#inbox = new Inbox({
       server,
@@ -158,6 +160,9 @@ export class Channel {
       text = parsableText(data, this.unread);
       message = JSON.parse(text);
     } catch (error) {
+      const several = error instanceof SyntaxError ? severalIn(bytesOf(data)) : [];
+      for (const each of several) this.read(each, call);
+      if (several.length > 0) return true;
       this.unread.garbage(bytesOf(data), error instanceof SyntaxError ? undefined : messageOf(error), call);
       return false;
     }
@@ -263,7 +268,7 @@ export class Channel {
 
   #timedOut(call: Call): void {
     const error = this.#times.error(call, this.#pending.size);
-    this.#giveUp(call, `no answer within ${error.timeoutMs} ms`);
+    this.#giveUp(call, 'timeoutMs' in error ? `no answer within ${error.timeoutMs} ms` : error.message);
     this.failCall(call, error);
   }
 

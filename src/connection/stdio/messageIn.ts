@@ -4,16 +4,23 @@ export const OPEN_BRACE = 0x7b;
 export const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 
+const RETURN = 0x0d;
+/** How an event stream begins its lines: some servers write one to their output. */
+const DATA = Buffer.from('data:');
+
 /**
- * The part of a line that may be a message: without a byte order mark (.NET and PowerShell write one first) and without
- * terminal sequences at its ends (titles and colours of wrappers). Undefined when it cannot be one, found without
+ * The part of a line that may be a message: without a byte order mark (.NET and PowerShell write one first), without
+ * terminal sequences at its ends (titles and colours of wrappers), without what stands before a carriage return (progress that
+ * writes over itself: a message has none), and without `data:`. Undefined when it cannot be one, found without
  * parsing: a flood of such lines must cost little.
  */
 export function messageIn(line: Buffer): Buffer | undefined {
-  let start = 0;
-  if (line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf) start = 3;
-  for (let byte = line[start]; byte !== undefined && byte <= 0x20; byte = line[start]) {
-    start = byte === ESCAPE ? skipSequence(line, start) : start + 1;
+  let start = skipBlank(line, line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf ? 3 : 0);
+  if (line[start] !== OPEN_BRACE && line[start] !== OPEN_BRACKET) {
+    let end = line.length;
+    while ((line[end - 1] ?? OPEN_BRACE) <= 0x20) end--;
+    start = skipBlank(line, Math.max(start, line.subarray(0, end).lastIndexOf(RETURN) + 1));
+    if (line.subarray(start, start + DATA.length).equals(DATA)) start = skipBlank(line, start + DATA.length);
   }
   if (line[start] !== OPEN_BRACE && line[start] !== OPEN_BRACKET) return undefined;
   const close = line[start] === OPEN_BRACE ? CLOSE_BRACE : 0x5d;
@@ -24,6 +31,15 @@ export function messageIn(line: Buffer): Buffer | undefined {
     if (last > start && onlySequences(line, last)) end = last;
   }
   return start === 0 && end === line.length ? line : line.subarray(start, end);
+}
+
+/** The offset behind blanks and sequences. */
+function skipBlank(line: Buffer, from: number): number {
+  let at = from;
+  for (let byte = line[at]; byte !== undefined && byte <= 0x20; byte = line[at]) {
+    at = byte === ESCAPE ? skipSequence(line, at) : at + 1;
+  }
+  return at;
 }
 
 function onlySequences(line: Buffer, from: number): boolean {

@@ -5,7 +5,7 @@ import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import type { RawReply } from '../codec/envelope.js';
 import { bytesOf, MAX_READ_BYTES } from '../codec/parsingCost.js';
 import { HalfAnswers } from './HalfAnswers.js';
-import { idAtEdge, idAtEnd } from './idAtEdge.js';
+import { idAtEdge, idAtEnd, idQuoted } from './idAtEdge.js';
 import { beginsAsAnswer, idsInGarbage, idsInside, mayAnswer } from './idsInGarbage.js';
 import { EDGE_BYTES, type Edges } from './MessageEdges.js';
 
@@ -20,6 +20,7 @@ export class Unread {
   readonly #counters: ChannelCounters;
   readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>;
   readonly #fail: (call: Call, error: Error) => void;
+  readonly #doubt: (call: Call) => void;
   readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
@@ -29,7 +30,9 @@ export class Unread {
     counters: ChannelCounters,
     options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>,
     fail: (call: Call, error: Error) => void,
+    doubt: (call: Call) => void,
   ) {
+    this.#doubt = doubt;
     this.#calls = calls;
     this.#counters = counters;
     this.#options = options;
@@ -70,7 +73,10 @@ export class Unread {
     } else if (own === undefined) {
       const others = idsInGarbage(bytes);
       this.#lostAll(others);
-      if (call === undefined && others.size === 0 && beginsAsAnswer(bytes)) {
+      if (call !== undefined || others.size > 0) return;
+      const quoted = this.#calls.sent(idQuoted(bytes));
+      if (quoted !== undefined) this.#doubt(quoted);
+      else if (beginsAsAnswer(bytes)) {
         this.halves.came(bytes, (its) => this.#lost(its, `its answer to ${its.method} ${NOT_JSON}`));
       }
     }

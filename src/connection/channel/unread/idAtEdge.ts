@@ -1,4 +1,8 @@
+import { EDGE_BYTES } from './MessageEdges.js';
+
 export const VERSION = String.raw`"jsonrpc"\s*:\s*"2\.0"\s*`;
+const KEY = Buffer.from('"jsonrpc"');
+const BRACE = Buffer.from('{');
 const ANSWER = String.raw`"(?:result|error)"\s*:`;
 export const ID = String.raw`"id"\s*:\s*"?(\d{1,15})"?\s*`;
 const ID_FIRST = new RegExp(String.raw`^\s*\{\s*(?:${VERSION},\s*)?${ID},\s*(?:${VERSION},\s*)?${ANSWER}`);
@@ -15,6 +19,14 @@ export function idAtEdge(head: Buffer, tail: Buffer): number | undefined {
   const first = ID_FIRST.exec(start)?.[1];
   if (first !== undefined) return Number(first);
   return ANSWER_FIRST.test(start) ? idAtEnd(tail) : undefined;
+}
+
+/** The id of a reply that stands behind other text. */
+export function idQuoted(line: Buffer): number | undefined {
+  const at = line.indexOf(KEY);
+  const start = at < 0 ? -1 : line.lastIndexOf(BRACE, at);
+  if (start <= 0 || at - start > EDGE_BYTES) return undefined;
+  return idAtEdge(line.subarray(start, start + EDGE_BYTES), line.subarray(Math.max(start, line.length - EDGE_BYTES)));
 }
 
 /** The id right before the closing brace. */

@@ -1,0 +1,53 @@
+import { expect, test } from 'vitest';
+import { severalIn } from '../../../src/connection/channel/unread/severalIn.js';
+import { messageIn } from '../../../src/connection/stdio/messageIn.js';
+import { ProtocolError } from '../../../src/core/errors.js';
+import { failure } from '../../support/rawCalls.js';
+import { fixture } from '../../support/servers.js';
+import { call, open } from '../../support/stdioConnection.js';
+
+const NOTICE = JSON.stringify({
+  jsonrpc: '2.0',
+  method: 'notifications/message',
+  params: { level: 'info', data: '}{' },
+});
+
+/** A call that is answered so: `answer` is the text of a JSON-RPC answer there. */
+const js = (line: string): string =>
+  `const answer = JSON.stringify({ jsonrpc: '2.0', id, result: { a: 1 } }); out(${line} + '\\n')`;
+
+test.each([
+  ['progress that writes over itself', "'Loading 10%\\rLoading 100%\\r' + answer"],
+  ['progress with colours', "'\\u001b[32m10%\\r\\u001b[0m ' + answer + '\\r\\r'"],
+  ['a line of an event stream', "'data: ' + answer + '\\n'"],
+  ['a notice on the same line', `${JSON.stringify(NOTICE)} + answer`],
+  ['a notice behind it', `answer + ' ' + ${JSON.stringify(NOTICE)}`],
+])('an answer is read behind what cannot belong to it: %s', async (_, line) => {
+  const connection = await open([fixture('hostile-server.mjs')]);
+  for (const raw of [false, true]) {
+    const answer = await call(connection, 'x', { js: js(line) }, { raw });
+    expect(raw ? JSON.parse(String(answer)) : answer).toEqual({ a: 1 });
+  }
+  expect(connection.counters.garbage).toBe(0);
+});
+
+test('an answer behind other text, which may quote it, fails its call soon, unless the answer itself comes', async () => {
+  const connection = await open([fixture('hostile-server.mjs')], { timeoutMs: 60_000 });
+  const lost = await failure(call(connection, 'x', { js: js("'[stdio] ' + answer") }));
+  expect(lost).toMatchObject({ constructor: ProtocolError, message: expect.stringContaining('behind other text') });
+  const logged = js("'[debug] ' + answer.replace('1}', '2}') + '\\n' + answer");
+  expect(await call(connection, 'x', { js: logged })).toEqual({ a: 1 });
+  expect(connection.alive).toBe(true);
+});
+
+test('what is no message, or more than messages, is none', () => {
+  const [one, two] = ['{"a":"}"}', '{"b":[{}]}'];
+  const texts = (text: string): string[] => severalIn(Buffer.from(text)).map(String);
+  expect(texts(`${one} ${two}${one}\t`)).toEqual([one, two, one]);
+  for (const text of ['', one, `${one}x`, `${one}[1]`, `${one}{"b":`, '{}'.repeat(401)])
+    expect(texts(text)).toEqual([]);
+  const message = (text: string): string | undefined => messageIn(Buffer.from(text))?.toString();
+  expect(message(`x\r${one}`)).toBe(one);
+  for (const text of ['Loading\r', 'data:', 'data: x', `x ${one}`, '\r\r', `${one}\rx`.slice(9)])
+    expect(message(text)).toBeUndefined();
+});
