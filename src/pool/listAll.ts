@@ -20,6 +20,8 @@ const LIST_OPTIONS: Names<ListBounds> & { readonly caller: true; readonly signal
 
 /** What a whole list may cost to be parsed, in the units of `costOf`: its values take some tens of MB, however short their text is. */
 const MAX_COST = 60_000_000;
+/** One of which a page was refused is asked for again after so many ms. */
+const PARTIAL_MS = 60_000;
 
 export interface ListSource {
   readonly server: string;
@@ -33,8 +35,8 @@ export interface ListSource {
 
 /**
  * Every page of a list, in order; items are passed as they are. Cursors that run in a circle, or pages that come twice
- * (servers that end their lists with `""` begin again), end the list: what was read is kept, without doubles, and a
- * warning is logged. Freshness is the shortest of the pages, privacy that of the most private (2026-07-28, caching).
+ * (servers that end their lists with `""` begin again), and a further page that is refused, end the list: what was read is kept, without
+ * doubles, and a warning is logged. A cursor that is a number, 0 aside, goes back as one. Freshness is the shortest of the pages, privacy that of the most private (2026-07-28, caching).
  * @throws ProtocolError for a page that is none, and for a list beyond its bounds
  */
 export async function listAll<K extends ListKind>(source: ListSource, kind: K, bounds: ListBounds = {}) {
@@ -52,7 +54,7 @@ async function read<K extends ListKind>(
   const { maxPages, maxItems, maxBytes, maxTotalTimeoutMs } = checked(bounds);
   const untilMs = clock.now() + maxTotalTimeoutMs;
   const items: ListItems[K][] = [];
-  const cursors = new Set<string>();
+  const cursors = new Set<string | number>();
   const seen = new Set<string>();
   let bytes = 0;
   let cost = 0;
@@ -68,16 +70,17 @@ async function read<K extends ListKind>(
     if (why !== undefined) logger.warn({ server, method, pages }, `${why}: the list ends there`);
     return { items, pages, ttlMs, cacheScope };
   };
-  for (let cursor: string | undefined; ; ) {
+  for (let cursor: string | number | undefined; ; ) {
     let told: Params | null;
     try {
       const page = await request(method, cursor === undefined ? {} : { cursor }, untilMs - clock.now());
       await room.take(page, MAX_COST, stillWanted);
       told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
-      // It said `""` for the end, and knows no such cursor.
-      if (cursor === '' && error instanceof RpcError) return list('an empty cursor is refused');
-      throw error;
+      // One that says `""` for the end knows no such cursor. Of any other there is more than this, which may be had later.
+      if (cursor === undefined || !(error instanceof RpcError)) throw error;
+      if (cursor !== '') ttlMs = Math.min(ttlMs ?? PARTIAL_MS, PARTIAL_MS);
+      return list('a cursor of a list is refused');
     }
     const found = told?.[kind];
     if (!Array.isArray(found)) throw fail(`has no array of ${kind}`);
@@ -99,10 +102,10 @@ async function read<K extends ListKind>(
     if (told?.['cacheScope'] === 'private') cacheScope = 'private';
     else if (told?.['cacheScope'] !== 'public' && cacheScope === 'public') cacheScope = undefined;
     const next = told?.['nextCursor'];
-    if (typeof next !== 'string') return list();
+    if (typeof next !== 'string' && (typeof next !== 'number' || next === 0)) return list();
     if (cursors.has(next)) return list('a cursor of a list came twice');
     if (pages >= maxPages) throw fail(`has more than ${maxPages} pages`);
-    bytes += Buffer.byteLength(next);
+    bytes += Buffer.byteLength(String(next));
     if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
     cursors.add(next);
     cursor = next;

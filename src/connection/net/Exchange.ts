@@ -6,7 +6,7 @@ import { InterimResponses } from './body/InterimResponses.js';
 import { ResponseReader } from './body/ResponseReader.js';
 import type { RawHeaders } from './body/responseHeaders.js';
 import { unreadable } from './body/statusError.js';
-import { WholeBody } from './body/WholeBody.js';
+import { unmarked, WholeBody } from './body/WholeBody.js';
 import type { Endpoint, Outgoing } from './Endpoint.js';
 import { ResponseTimeout } from './ResponseTimeout.js';
 import { redirectPath, redirects } from './redirects.js';
@@ -185,7 +185,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     // The timeout stands since the headers: it is looked at again when it is over.
     if (this.#body.bytes > 0) this.#heardMs = this.endpoint.clock.now();
     const startMs = this.#body.run.add(chunk, this.#body.bytes);
-    const full = this.#body.push(chunk);
+    const full = this.#body.push(this.#body.bytes === 0 ? unmarked(chunk) : chunk);
     const { bytes } = this.#body;
     if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, this.#body.run, startMs);
     if (full !== undefined) {

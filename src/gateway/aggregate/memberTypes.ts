@@ -157,3 +157,31 @@ export const TASKS_TYPE: Taken = objectWith({
   cancel: object,
   requests: objectWith({ tools: objectWith({ call: object }) }),
 });
+
+/** One that is `true` says what `{}` says. */
+const capability =
+  (members: Readonly<Record<string, Taken>> = {}): Taken =>
+  (value, path, odd) =>
+    value === true ? ANYTHING : objectWith(members)(value, path, odd);
+
+/** What a server can do. */
+export const CAPABILITIES_TYPE: Taken = objectWith({
+  experimental: recordOf(object),
+  logging: capability(),
+  completions: capability(),
+  prompts: capability({ listChanged: flag }),
+  resources: capability({ subscribe: flag, listChanged: flag }),
+  tools: capability({ listChanged: flag }),
+  tasks: TASKS_TYPE,
+  extensions: recordOf(object),
+});
+
+/** Who a server says it is. */
+export const IMPLEMENTATION_TYPE: Taken = objectWith({
+  name: text,
+  version: text,
+  title: text,
+  description: text,
+  websiteUrl: text,
+  icons,
+});

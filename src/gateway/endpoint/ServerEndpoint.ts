@@ -6,6 +6,7 @@ import type { Logger } from '../../core/logger.js';
 import { within } from '../../core/time/within.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import type { McpPool, ServerInfo, ServerNotice, Subscription, SubscriptionFilter } from '../../pool/McpPool.js';
+import { CAPABILITIES_TYPE, IMPLEMENTATION_TYPE } from '../aggregate/memberTypes.js';
 import { changed } from '../bridge/paramsFor.js';
 import { type ListenFilter, type Listening, untilAborted } from '../modern/Listening.js';
 import type { Params } from '../rpc/envelope.js';
@@ -237,10 +238,14 @@ const [toItsEra, acrossThem] = [new WeakMap<ServerInfo, EndpointInfo>(), new Wea
 
 function shownOf(info: ServerInfo, server: string, sameEra: boolean): EndpointInfo {
   const made = sameEra ? toItsEra : acrossThem;
-  const { capabilities, serverInfo, instructions } = info;
+  const { instructions } = info;
+  // Official clients refuse a handshake for one odd member, such as `tools: null`: that is left out. All else is as it came.
+  const capabilities = (CAPABILITIES_TYPE(info.capabilities, '', new Set()) ?? {}) as ServerInfo['capabilities'];
+  const own = IMPLEMENTATION_TYPE(info.serverInfo, '', new Set()) as ServerInfo['serverInfo'];
+  const isWhole = own?.name !== undefined && own.version !== undefined;
   const shown = made.get(info) ?? {
     capabilities: sameEra ? capabilities : acrossEras(capabilities),
-    serverInfo: serverInfo ?? { name: server, version: '0' },
+    serverInfo: isWhole ? own : { name: server, version: '0', ...own },
     ...(instructions === undefined ? {} : { instructions }),
   };
   made.set(info, shown);

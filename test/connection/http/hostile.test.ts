@@ -240,3 +240,31 @@ test.each(['000', '001', '099', '101', '600', '999'])(
     if (status < '100') expect(code).toBe('ERR_PROTOCOL');
   },
 );
+
+test('a byte order mark before a JSON body is passed over, however the body comes', async () => {
+  const mark = '\ufeff';
+  const { connection } = await serve({
+    marked: ({ res, message }) => {
+      res.writeHead(200, { 'content-type': 'application/json' });
+      const text = JSON.stringify({
+        jsonrpc: '2.0',
+        id: message.id,
+        result: { x: 'y'.repeat(message.params.arguments.chars), mark },
+      });
+      res.write(mark);
+      setTimeout(() => res.end(text), 5);
+    },
+    refuses: ({ res, message }) => {
+      const error = { code: -32602, message: 'no' };
+      res.writeHead(400, { 'content-type': 'application/json' });
+      res.end(mark + JSON.stringify({ jsonrpc: '2.0', id: message.id, error }));
+    },
+  });
+  for (const chars of [1, 500_000]) {
+    const result = { x: 'y'.repeat(chars), mark };
+    expect(await call(connection, 'marked', { chars })).toEqual(result);
+    const raw = (await call(connection, 'marked', { chars }, { raw: true })) as Uint8Array;
+    expect(Buffer.from(raw).toString()).toBe(JSON.stringify(result));
+  }
+  expect(await failure(call(connection, 'refuses'))).toMatchObject({ rpcCode: -32602 });
+});

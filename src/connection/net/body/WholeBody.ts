@@ -13,8 +13,14 @@ export interface LongReader {
 /** A body that is no larger counts for nothing, whatever there is room for: it is on its way in a read or two. */
 export const SMALL_BYTES = 16 * 1024;
 const EMPTY = Buffer.alloc(0);
+/** Some servers write one before their JSON (.NET and PHP). */
+const MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 const JOIN_CHUNKS = 1_024;
 const JOIN_BYTES = 1024 * 1024;
+
+/** The first chunk of a body, without a byte order mark. */
+export const unmarked = (chunk: Buffer): Buffer =>
+  chunk[0] === MARK[0] && chunk.subarray(0, MARK.length).equals(MARK) ? chunk.subarray(MARK.length) : chunk;
 
 /**
  * The chunks of a body that is kept whole; most have one. Many small ones are joined as they come: each costs a hundred
