@@ -74,6 +74,22 @@ test('backoff: after early deaths in a row calls are refused for a while, then o
   expect(pool.stats('echo')).toMatchObject({ state: 'ready', restarts: 2, backoffMs: undefined });
 });
 
+test('a program that answers and exits with code 0 is started by each next call; one that fails so backs off', async () => {
+  const pool = stdioPool({ backoff: { initialMs: 60_000, jitterRatio: 0 } });
+  pool.addServer(echo());
+  const answers = async (code: number): Promise<void> => {
+    const exited = new Promise((resolve) => {
+      pool.on('exited', resolve);
+    });
+    expect(await tool(pool, 'done', { code })).toBe('done');
+    await exited;
+  };
+  for (let i = 0; i < 4; i++) await answers(0);
+  expect(pool.stats('echo')).toMatchObject({ state: 'idle', restarts: 3 });
+  for (let i = 0; i < 2; i++) await answers(1);
+  expect(await outcome(tool(pool, 'echo'))).toBe('ERR_BACKING_OFF');
+});
+
 test('a process killed under load fails what was sent, as unknown, and the next calls find another', async () => {
   const pool = stdioPool({ stableAfterMs: 0 });
   const log = join(tempFolder(), 'log');

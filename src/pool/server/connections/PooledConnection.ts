@@ -111,6 +111,9 @@ export class PooledConnection implements Evictable {
     });
   }
 
+  /** Whether it ended as a program does that has done its work: that it is early says nothing then. */
+  isDone = ({ exitCode }: DisconnectReason): boolean => exitCode === 0 && this.answers > 0;
+
   /** How long it has been idle, to the sweep's grain, never too long; `kept`: though unused it counts as used. */
   idleMs(nowMs: number, kept: boolean): number {
     if (this.load > 0 || this.lastUse !== this.#sweptUse || kept) {

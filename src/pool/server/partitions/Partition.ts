@@ -145,7 +145,8 @@ export class Partition implements ConnectionHolder {
   disconnected(pooled: PooledConnection, reason: DisconnectReason): void {
     if (!this.connections.delete(pooled)) return;
     if (!reason.expected) this.health.died(reason.why);
-    if (this.connections.size === 0) this.health.move(reason.expected ? 'idled' : 'died', this);
+    if (this.connections.size === 0)
+      this.health.move(reason.expected || pooled.isDone(reason) ? 'idled' : 'died', this);
     // With calls on it, which fail now, it is ended by the last of them.
     this.retire(pooled, reason.why);
     this.#settings.host.onDisconnected(this, pooled, reason);

@@ -22,7 +22,8 @@ export type PartitionState =
 
 /**
  * `up`: a connection is initialised. `gaveUp`: a start was given up by us, which says nothing of the server. `died`: the
- * last connection died by itself. `idled`: the last one was ended by us.
+ * last connection died by itself. `idled`: the last one was ended by us, or had answered calls and
+ * exited with code 0.
  */
 export type PartitionEvent = 'demand' | 'up' | 'startFailed' | 'gaveUp' | 'died' | 'idled' | 'reset';
 
