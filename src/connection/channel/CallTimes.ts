@@ -15,8 +15,8 @@ export interface CallTimesOptions {
 const MAX_GRACE_MS = 1_000;
 /** And one whose answer is arriving goes on while more of it comes in so many ms, no longer than that. */
 const ARRIVING_MS = 100;
-/** How long a call whose answer seems to be quoted waits for the answer itself. */
-const QUOTED_MS = 1_000;
+/** How long a call whose answer seems to be quoted waits for the answer itself: what a log quotes may also be that of another server's call. */
+const QUOTED_MS = 5_000;
 
 /** How long the calls of one channel may take: waiting for the transport, and from their send. One wheel for all. */
 export class CallTimes {

@@ -26,7 +26,8 @@ const MAX_BYTES = 2_048;
 
 /** The error that `data`, which came with a 200, is for call `id`, if it speaks of sessions. */
 export function doubtedIn(data: string | Buffer, id: number): Doubted | undefined {
-  if (data.length > MAX_BYTES || !WORDS.test(data.toString())) return undefined;
+  // Asked of each answer: most are none.
+  if (data.length > MAX_BYTES || !data.includes('"error"') || !WORDS.test(data.toString())) return undefined;
   const error = rpcErrorIn(Buffer.from(data));
   const own = error !== undefined && (error.id === id || error.id === null) && WORDS.test(messageIn(error));
   return own ? { status: 200, error } : undefined;

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { severalIn } from '../../../src/connection/channel/unread/severalIn.js';
 import { messageIn } from '../../../src/connection/stdio/messageIn.js';
 import { ProtocolError } from '../../../src/core/errors.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { failure } from '../../support/rawCalls.js';
 import { fixture } from '../../support/servers.js';
 import { call, open } from '../../support/stdioConnection.js';
@@ -31,12 +32,17 @@ test.each([
   expect(connection.counters.garbage).toBe(0);
 });
 
-test('an answer behind other text, which may quote it, fails its call soon, unless the answer itself comes', async () => {
-  const connection = await open([fixture('hostile-server.mjs')], { timeoutMs: 60_000 });
-  const lost = await failure(call(connection, 'x', { js: js("'[stdio] ' + answer") }));
-  expect(lost).toMatchObject({ constructor: ProtocolError, message: expect.stringContaining('behind other text') });
+test('an answer behind other text, which may quote it, fails its call after a while, unless the answer itself comes', async () => {
+  const clock = new FakeClock();
+  const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
+  const lost = failure(call(connection, 'x', { js: js("'[stdio] ' + answer") }));
+  await expect.poll(() => connection.counters.garbage).toBe(1);
   const logged = js("'[debug] ' + answer.replace('1}', '2}') + '\\n' + answer");
   expect(await call(connection, 'x', { js: logged })).toEqual({ a: 1 });
+  expect(connection.inFlight).toBe(1);
+  await clock.advance(5_100);
+  const message = expect.stringContaining('behind other text');
+  expect(await lost).toMatchObject({ constructor: ProtocolError, message });
   expect(connection.alive).toBe(true);
 });
 
