@@ -1,6 +1,7 @@
 import { createSecureContext, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { checkBoolean, checkBytes, checkCount, checkMs, checkOptions } from '../../core/options.js';
+import { headerProblem } from '../../registry/config/reach/headers.js';
 
 /** What the sockets of the URL transports go by. */
 export interface HttpDispatcherOptions {
@@ -144,29 +145,11 @@ export function checkUrl(option: string, value: unknown): URL {
   return url;
 }
 
-/** What the transports set themselves. */
-const OWN_HEADERS = new Set([
-  'accept',
-  'accept-encoding',
-  'connection',
-  'content-length',
-  'content-type',
-  'host',
-  'last-event-id',
-  'transfer-encoding',
-]);
-
 /** Headers as a request has them: names and values in turn. @throws OptionError */
 export function flat(option: string, headers: Readonly<Record<string, string>> = {}): string[] {
   return Object.entries(headers).flatMap(([name, value]) => {
-    const lower = name.toLowerCase();
-    if (!/^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(lower) || lower.startsWith('mcp-') || OWN_HEADERS.has(lower)) {
-      throw new OptionError(`${option}.${name}`, name, 'a header name that the protocol does not set itself');
-    }
-    // The value may be a secret: it is not shown.
-    if (typeof value !== 'string' || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value)) {
-      throw new OptionError(`${option}.${name}`, undefined, 'a header value on one line');
-    }
-    return [lower, value];
+    const problem = headerProblem(name, value);
+    if (problem !== undefined) throw new OptionError(`${option}.${name}`, problem.got, problem.expected);
+    return [name.toLowerCase(), value];
   });
 }

@@ -56,7 +56,7 @@ export async function readOpen(handle: FileHandle, regular: boolean, maxBytes = 
         throw error;
       },
     );
-    if (read === 0 && (bytes > 0 || regular)) return Buffer.concat(chunks).toString('utf8');
+    if (read === 0 && (bytes > 0 || regular)) return textOf(chunks);
     if (read !== undefined && read > 0) {
       chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
@@ -85,7 +85,7 @@ export function readWholeSync(file: string, maxBytes = MAX_FILE_BYTES): string {
         waitedMs += LOOK_MS;
         continue;
       }
-      if (read === 0) return Buffer.concat(chunks).toString('utf8');
+      if (read === 0) return textOf(chunks);
       chunks.push(read < chunk.length ? Buffer.from(chunk.subarray(0, read)) : chunk);
       bytes += read;
       if (bytes > maxBytes) throw new TooLongError(maxBytes);
@@ -93,6 +93,14 @@ export function readWholeSync(file: string, maxBytes = MAX_FILE_BYTES): string {
   } finally {
     closeSync(opened);
   }
+}
+
+/** UTF-8, or what the mark at its beginning says: PowerShell writes UTF-16. */
+function textOf(chunks: readonly Buffer[]): string {
+  const all = Buffer.concat(chunks);
+  const whole = all.subarray(0, all.length & ~1);
+  if (all[0] === 0xff && all[1] === 0xfe) return whole.toString('utf16le');
+  return all[0] === 0xfe && all[1] === 0xff ? whole.swap16().toString('utf16le') : all.toString('utf8');
 }
 
 /** Undefined when a pipe has nothing yet. */

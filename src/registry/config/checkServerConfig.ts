@@ -3,6 +3,7 @@ import { OptionError, show } from '../../core/errors.js';
 import { checkNames, checkOneOf, checkOptions, checkText, type Names } from '../../core/options.js';
 import { settingsSchema } from './entrySchema.js';
 import { type OAuthSettings, oauthProblem, oauthSchema } from './OAuthSettings.js';
+import { headerProblem } from './reach/headers.js';
 import type {
   ServerConfig,
   ServerSettings,
@@ -124,7 +125,10 @@ function checkReach(reach: TargetReach, at: string, others: Readonly<Record<stri
   const { url, headers = {}, auth } = reach;
   const badUrl = urlProblem(checkText(option('url'), url));
   if (badUrl !== undefined) throw new OptionError(option('url'), url.replace(/\/\/[^/]*@/, '//'), badUrl);
-  for (const [key, each] of Object.entries(headers)) checkString(option(`headers.${key}`), each);
+  for (const [key, each] of Object.entries(headers)) {
+    const problem = headerProblem(key, each);
+    if (problem !== undefined) throw new OptionError(option(`headers.${key}`), problem.got, problem.expected);
+  }
   if (auth !== undefined) checkAuth(auth, { url, headers }, option);
   checkNames(at, reach, { ...others, ...URL_ });
 }

@@ -79,6 +79,11 @@ export function unreadable(file: string, error: unknown): ParsedConfig {
  * `cwd` and of each of `args` is the home folder. A relative `cwd` counts from the file's folder.
  */
 export function parseConfig(text: string, options: ParseOptions = {}): ParsedConfig {
+  return parseTable(text, options);
+}
+
+/** The same of the servers that stand at one place of the file, where that is known. */
+export function parseTable(text: string, options: ParseOptions, table?: readonly string[]): ParsedConfig {
   const others = { variables: true, workspaceFolder: true } as const;
   const { file } = withDefaults('parseConfig', options, { file: 'config' }, others);
   checkParsing(options);
@@ -87,7 +92,7 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
     return failed(new ConfigError({ file, line: source.line }, source.why, undefined, source.cause));
   }
   const { root, lineOf, duplicates, moreDuplicates } = source;
-  const found = findServers(root);
+  const found = findServers(root, table);
   if ('why' in found) return failed(new ConfigError({ file, field: found.field }, found.why));
   const servers: ServerConfig[] = [];
   const findings = new Findings(file);
@@ -114,6 +119,7 @@ export function parseConfig(text: string, options: ParseOptions = {}): ParsedCon
       folder,
       variables,
       references,
+      opencode: found.opencode,
       findings,
       room,
       lineOf: (at: Path) => lineOf([...path, ...at]),

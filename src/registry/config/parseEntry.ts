@@ -5,6 +5,9 @@ import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
 import { expandReferences, type References, type Room, type Variables } from './expandVariables.js';
 import { oauthProblem, readOAuth } from './OAuthSettings.js';
+import { COMMAND_LINE_HINT, isCommandLine } from './reach/commandLine.js';
+import { headerProblem, isOwnHeader } from './reach/headers.js';
+import { isAnyUrl, plainTransport, transportOf } from './reach/transports.js';
 import type {
   ServerConfig,
   ServerSettings,
@@ -16,7 +19,7 @@ import type {
 import type { Path } from './shapes/ConfigText.js';
 import type { Findings, ServerFindings } from './shapes/Findings.js';
 import { normalizeEntry, OTHER_OAUTH } from './shapes/normalizeEntry.js';
-import { HOME } from './shapes/references.js';
+import { bareReference, HOME } from './shapes/references.js';
 import { severalProblem } from './targets/severalProblem.js';
 import { SEVERAL_FIELDS, SEVERAL_SHAPE, TARGET_FIELDS, type WrittenReach } from './targets/severalSchema.js';
 
@@ -27,6 +30,8 @@ export interface EntryContext {
   readonly variables: Variables;
   /** What `${…}` of editors stands for. */
   readonly references: References;
+  /** Whether it stands in the table of opencode, which has references of its own. */
+  readonly opencode: boolean;
   readonly room: Room;
   /** The line of what stands at that path of the entry. */
   readonly lineOf: (path: Path) => number | undefined;
@@ -40,20 +45,6 @@ export interface ParsedEntry {
   readonly entry: unknown;
   /** What clients see of its tools. */
   readonly tools: ToolRules | undefined;
-}
-
-const TRANSPORTS: Readonly<Record<(typeof TYPES)[number], ServerConfig['transport']>> = {
-  stdio: 'stdio',
-  http: 'http',
-  'streamable-http': 'http',
-  streamableHttp: 'http',
-  sse: 'sse',
-};
-
-/** A target whose transport is in our words, as far as it is known. */
-function plainTransport({ type, transport = type, ...target }: WrittenReach): object {
-  const known = TRANSPORTS[transport as (typeof TYPES)[number]];
-  return { ...target, ...(known !== undefined && { transport: known }) };
 }
 
 /** One entry of `mcpServers`. */
@@ -94,7 +85,7 @@ class EntryReader {
       this.#problem(undefined, 'expected an object with command or url');
       return undefined;
     }
-    const normalized = normalizeEntry(entry as Readonly<Record<string, unknown>>);
+    const normalized = normalizeEntry(entry as Readonly<Record<string, unknown>>, this.#context.opencode);
     this.normalized = normalized.entry;
     this.#written = normalized.written;
     for (const { field, why } of normalized.problems) this.#problem(field, why);
@@ -202,8 +193,8 @@ class EntryReader {
   #said({ type, transport }: Pick<WrittenReach, 'type' | 'transport'>, at: string): ServerConfig['transport'] | 'none' {
     const said = type ?? transport;
     if (said === undefined) return undefined;
-    const known = TRANSPORTS[said as (typeof TYPES)[number]];
-    if (known !== undefined) return known;
+    const known = transportOf(said);
+    if (known !== undefined || isAnyUrl(said)) return known;
     const expected = TYPES.map((each) => `"${each}"`).join(', ');
     this.#problem(`${at}${type === undefined ? 'transport' : 'type'}`, `expected one of ${expected}`);
     return 'none';
@@ -214,15 +205,13 @@ class EntryReader {
       if (fields[field] !== undefined) this.#warn(`${at}${field}`, 'not used for a program');
     }
     const command = this.#expandPath(`${at}command`, fields.command ?? '');
-    if (fields.args === undefined && /^[\w.-]+\s+\S/.test(fields.command ?? '')) {
-      const why = 'holds spaces, and is no shell line: the first word is the command, the others are args';
-      this.#warn(`${at}command`, why);
-    }
+    if ((fields.args ?? []).length === 0 && isCommandLine(fields.command ?? ''))
+      this.#warn(`${at}command`, COMMAND_LINE_HINT);
     if (command?.trim() === '') this.#problem(`${at}command`, 'expected a program to run, got an empty string');
     const cwd = fields.cwd === undefined ? undefined : this.#expandPath(`${at}cwd`, fields.cwd);
     if (cwd === '') this.#problem(`${at}cwd`, 'expected a folder, got an empty string');
     const args = fields.args?.map((each, index) => this.#expandPath(`${at}args.${index}`, each) ?? '');
-    const env = this.#expandAll(`${at}env`, fields.env);
+    const env = fields.env && this.#expandAll(`${at}env`, fields.env);
     return {
       transport: 'stdio',
       command: command ?? '',
@@ -240,12 +229,24 @@ class EntryReader {
     const url = this.#expand(`${at}url`, fields.url ?? '') ?? '';
     const badUrl = this.failed ? undefined : urlProblem(url);
     if (badUrl !== undefined) this.#problem(`${at}url`, `expected ${badUrl}`);
-    const headers = this.#expandAll(`${at}headers`, fields.headers);
+    const headers = fields.headers && this.#headers(`${at}headers`, fields.headers);
     const auth = readOAuth(fields.auth, (field, text) => this.#expand(`${at}${field}`, text));
     const settled = auth !== undefined && !this.failed;
     const wrong = settled ? oauthProblem(auth, { url, ...(headers && { headers }) }) : undefined;
     if (wrong !== undefined) this.#problem(`${at}${wrong.field}`, wrong.why);
     return { ...(transport && { transport }), url, ...(headers && { headers }), ...(auth && { auth }) };
+  }
+
+  #headers(field: string, given: Readonly<Record<string, string>>): Record<string, string> {
+    const own = Object.keys(given).filter(isOwnHeader);
+    if (own.length > 0) this.#warn(field, () => `not sent, since the protocol sets them itself: ${own.join(', ')}`);
+    const others = Object.entries(given).filter(([name]) => !isOwnHeader(name));
+    const headers = this.#expandAll(field, Object.fromEntries(others));
+    for (const [name, value] of Object.entries(headers)) {
+      const problem = headerProblem(name, value);
+      if (problem !== undefined) this.#problem(`${field}.${name}`, `expected ${problem.expected}`);
+    }
+    return headers;
   }
 
   #settings(fields: Entry): Partial<ServerSettings> {
@@ -257,8 +258,7 @@ class EntryReader {
     return settings as Partial<ServerSettings>;
   }
 
-  #expandAll(field: string, values: Readonly<Record<string, string>> | undefined): Record<string, string> | undefined {
-    if (values === undefined) return undefined;
+  #expandAll(field: string, values: Readonly<Record<string, string>>): Record<string, string> {
     const expanded = Object.entries(values).map(([key, text]) => [key, this.#expand(`${field}.${key}`, text) ?? '']);
     return Object.fromEntries(expanded) as Record<string, string>;
   }
@@ -274,8 +274,8 @@ class EntryReader {
   #expand(field: string, text: string): string | undefined {
     const { variables, references, room } = this.#context;
     const expansion = expandReferences(text, variables, references, room);
-    // Its name is not shown: in a password it is a piece of that.
-    if (/(?<!\$)\$[A-Z_][A-Z0-9_]*/.test(text)) this.#warn(field, `a $NAME is passed on as it is: write \${NAME}`);
+    const bare = bareReference(text);
+    if (bare !== undefined) this.#warn(field, bare);
     if ('text' in expansion && !expansion.text.includes('\0')) return expansion.text;
     this.#problem(field, 'text' in expansion ? 'expected a string without NUL' : expansion.problem);
     return undefined;

@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import spawn from 'cross-spawn';
 import { StartError } from '../../core/errors.js';
+import { COMMAND_LINE_HINT } from '../config/reach/commandLine.js';
 import { type ChildStdio, childStdio } from './descriptors.js';
 import { childEnvironment } from './environment.js';
 
@@ -80,7 +81,10 @@ function explain(error: unknown, config: SpawnConfig): string {
   const command = JSON.stringify(config.command);
   const badFolder = config.cwd !== undefined && folderProblem(config.cwd);
   if (badFolder) return `its working directory ${JSON.stringify(config.cwd)} ${badFolder}`;
-  if (code === 'ENOENT' || code === 'ENOTDIR') return `no program ${command} was found`;
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    const line = /\s/.test(config.command) && (config.args ?? []).length === 0;
+    return `no program ${command} was found${line ? `: ${COMMAND_LINE_HINT}` : ''}`;
+  }
   if (code === 'EACCES')
     return `${command} ${isFolder(resolve(config.cwd ?? '', config.command)) ? 'is a folder' : 'may not be executed'}`;
   if (code === 'EMFILE' || code === 'ENFILE')

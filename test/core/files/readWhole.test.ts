@@ -18,6 +18,17 @@ test('a file, and what is not there', async () => {
   await expect(readWhole(`${file}.not`)).rejects.toMatchObject({ code: 'ENOENT' });
 });
 
+test('UTF-16 is read by its mark, as PowerShell writes it', async () => {
+  const file = join(tempFolder(), 'mcp.json');
+  const text = '\uFEFF{ "mcpServers": { "ü": { "command": "x" } } }';
+  const little = Buffer.from(text, 'utf16le');
+  for (const bytes of [little, Buffer.from(little).swap16(), Buffer.concat([little, Buffer.of(0x0a)])]) {
+    writeFileSync(file, bytes);
+    expect([await readWhole(file), readWholeSync(file)]).toEqual([text, text]);
+    expect(await readConfigFile(file)).toMatchObject({ servers: [{ name: 'ü', command: 'x' }], problems: [] });
+  }
+});
+
 test('a pipe is read to its end, however late and in however many pieces it is written', async () => {
   const pipe = join(tempFolder(), 'pipe');
   execFileSync('mkfifo', [pipe]);

@@ -179,6 +179,51 @@ test('the shapes of opencode, Gemini CLI and Windsurf', () => {
   });
 });
 
+test('references of opencode stand for variables in its own table, files are named, elsewhere both are warned of', () => {
+  const entry = {
+    type: 'remote',
+    url: 'https://{env:HOST}/mcp',
+    headers: { Authorization: 'Bearer {env:TOKEN}', 'X-A': '{"env": "{env: TOKEN }"}', 'X-B': '${env:TOKEN}' },
+  };
+  const parsed = parseConfig(JSON.stringify({ mcp: { a: entry } }), { variables: { ...variables, HOST: 'far' } });
+  expect(parsed).toMatchObject({ problems: [], warnings: [] });
+  const headers = { Authorization: 'Bearer t0ken', 'X-A': '{"env": "t0ken"}', 'X-B': 't0ken' };
+  expect(parsed.servers).toEqual([{ name: 'a', url: 'https://far/mcp', headers }]);
+  // For an import, which puts it into another table.
+  expect(parsed.entries.get('a')).toMatchObject({ url: 'https://${env:HOST}/mcp' });
+  const local = { command: ['x', '{env:NOPE}'], environment: { K: '{file:~/.key}' } };
+  expect(only('opencode.json', JSON.stringify({ mcp: { a: local } })).problems).toEqual([
+    expect.stringMatching(/server "a", field environment\.K: a \{file:…\} is not read here: write \$\{NAME\}/),
+  ]);
+  expect(only('opencode.json', '{"mcp":{"a":{"command":["x","{env:NOPE}"]}}}').problems).toEqual([
+    expect.stringMatching(/server "a", field command\.0: variable NOPE is not set/),
+  ]);
+  const env = { A: 'k {env:TOKEN}', B: '{file:x}', C: '%TOKEN%', D: '100%', E: 'a%20b%20' };
+  const { server, warnings } = only('m.json', JSON.stringify({ mcpServers: { a: { command: 'x', env } } }));
+  expect(server).toMatchObject({ env });
+  expect(warnings.map((each) => each.replace(/^.*?, field | \(line 1\)$/g, ''))).toEqual([
+    'env.A: a {env:NAME} is passed on as it is: write ${NAME}',
+    'env.B: a {file:…} is passed on as it is: write ${NAME}',
+    'env.C: a %NAME% is passed on as it is: write ${NAME}',
+  ]);
+});
+
+test('tables of devcontainer.json, of flat settings and within mcp are read', () => {
+  const table = { a: { command: 'x' } };
+  for (const root of [
+    { name: 'dev', customizations: { vscode: { extensions: [], mcp: { servers: table } } } },
+    { 'editor.fontSize': 12, 'mcp.servers': table },
+    { mcp: { mcpServers: table, timeout: 5 } },
+  ]) {
+    const { servers, problems, warnings } = read('settings.json', JSON.stringify(root));
+    expect({ servers, problems, warnings }).toEqual({
+      servers: [{ name: 'a', transport: 'stdio', command: 'x' }],
+      problems: [],
+      warnings: [],
+    });
+  }
+});
+
 test('a shape that is not read is named with the fix', () => {
   const table: [string, string, RegExp][] = [
     ['config.yaml', 'mcpServers:\n  - name: a\n', /^config\.yaml: YAML is not read here: write the servers as JSON/],
@@ -191,6 +236,19 @@ test('a shape that is not read is named with the fix', () => {
       /field mcpServers: expected an object of servers by name, got an array/,
     ],
     ['m.json', `{"mcpServers":${'['.repeat(200_000)}`, /^m\.json: not JSON: /],
+    ['m.json', Buffer.from('{"mcpServers":{}}', 'utf16le').toString(), /^m\.json: UTF-16 is read with its mark/],
+    [
+      'm.json',
+      '{"projects":{"/w":{"mcpServers":{"a":{"command":"x"}}}}}',
+      /looks like a server stands at projects\.\/w\.mcpServers\.a; write \{ "mcpServers": \{ "<name>": … \} \} around it, at the root$/,
+    ],
+    [
+      'config.json',
+      '{"experimental":{"modelContextProtocolServers":[{"transport":{"type":"stdio","command":"x"}}]}}',
+      /looks like a server stands at experimental\.modelContextProtocolServers\.0\.transport; /,
+    ],
+    ['manifest.json', '{"server":{"type":"node","mcp_config":{"command":"x"}}}', /stands at server\.mcp_config; /],
+    ['m.json', `{"a":${'['.repeat(50)}{"url":"http://h/"}${']'.repeat(50)}}`, /field mcpServers: .*it is missing$/],
   ];
   for (const [file, text, message] of table) {
     const { problems } = read(file, text);
@@ -210,7 +268,7 @@ test('duplicates, two tables, two names for one program, a shell line and a bare
   const line = read('m.json', '{"mcpServers":{"a":{"command":"npx -y a"},"b":{"command":"b","env":{"K":"s$ECRET"}}}}');
   expect(line.servers).toMatchObject([{ command: 'npx -y a' }, { env: { K: 's$ECRET' } }]);
   expect(line.warnings).toEqual([
-    expect.stringMatching(/field command: holds spaces, and is no shell line/),
+    expect.stringMatching(/field command: no shell reads a whole line: the first word is the command/),
     expect.stringMatching(/field env\.K: a \$NAME is passed on as it is: write \$\{NAME\}/),
   ]);
   expect(line.warnings.join()).not.toContain('ECRET');

@@ -106,6 +106,8 @@ test('a program that does not exist, may not run or starts nowhere is a StartErr
   );
   const inFile = ManagedProcess.spawn('cwd', { command: 'cat', cwd: plain });
   await expect(inFile).rejects.toThrow(/its working directory ".*mjs" is no folder$/);
+  const line = ManagedProcess.spawn('line', { command: '/opt/My App/server up' });
+  await expect(line).rejects.toThrow(/no program "\/opt\/My App\/server up" was found: no shell reads a whole line/);
   const nowhere = ManagedProcess.spawn('cwd', { command: 'cat', cwd: '/does/not/exist' });
   await expect(nowhere).rejects.toThrow(/working directory "\/does\/not\/exist" does not exist/);
   await expect(ManagedProcess.spawn('nul', { command: 'cat', args: ['\0'] })).rejects.toBeInstanceOf(StartError);

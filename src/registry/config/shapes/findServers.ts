@@ -18,6 +18,8 @@ export interface FoundServers {
   readonly inputs: unknown;
   /** Root fields that mean nothing here. */
   readonly unused: readonly string[];
+  /** The table is that of opencode. */
+  readonly opencode: boolean;
 }
 
 /** What is wrong with a file as a whole. */
@@ -38,26 +40,30 @@ const SHAPES: readonly Shape[] = [
   { path: ['mcpServers'] },
   { path: ['servers'], used: ['inputs'] },
   { path: ['mcp', 'servers'], settings: true },
+  { path: ['mcp.servers'], settings: true },
+  { path: ['customizations', 'vscode', 'mcp', 'servers'], settings: true },
   { path: ['context_servers'], settings: true },
   { path: ['mcp_servers'], settings: true },
   { path: ['amp.mcpServers'], settings: true },
+  { path: ['mcp', 'mcpServers'], settings: true },
   { path: ['mcp'], settings: true },
 ];
 
 /** Root fields beyond it are counted, not named. */
 const MAX_NAMED = 8;
 
-/** Finds the servers of a file in the shapes that MCP programs use; docs/config.md lists them. */
-export function findServers(root: unknown): FoundServers | NoServers {
+/** Finds the servers of a file in the shapes that MCP programs use; docs/config.md lists them. `table`: where they are, if that is known. */
+export function findServers(root: unknown, table?: readonly string[]): FoundServers | NoServers {
   if (!isObject(root)) return { field: undefined, why: `expected an object with mcpServers, got ${show(root)}` };
-  const shapes = SHAPES.filter(({ path }) => at(root, path) !== undefined);
+  const known: readonly Shape[] = table === undefined ? SHAPES : [{ path: table, settings: true }];
+  const shapes = known.filter(({ path }) => at(root, path) !== undefined);
   const shape = shapes.find(({ path }) => isObject(at(root, path))) ?? shapes[0];
   if (shape === undefined) return missing(root);
   const { path, settings = false, used = [] } = shape;
   const field = path.join('.');
-  const table = at(root, path);
-  if (!isObject(table)) return { field, why: `expected an object of servers by name, got ${show(table)}` };
-  const entries = Object.entries(table).map(([name, entry]) => ({ name, entry, path: [...path, name] }));
+  const found = at(root, path);
+  if (!isObject(found)) return { field, why: `expected an object of servers by name, got ${show(found)}` };
+  const entries = Object.entries(found).map(([name, entry]) => ({ name, entry, path: [...path, name] }));
   const [own] = path;
   const others = shapes.filter((each) => each !== shape && each.path[0] !== own).map((each) => each.path.join('.'));
   const rest = Object.keys(root).filter(
@@ -69,6 +75,7 @@ export function findServers(root: unknown): FoundServers | NoServers {
     field,
     inputs: settings || used.length > 0 ? inputs : undefined,
     unused: settings ? others : few(rest),
+    opencode: field === 'mcp',
   };
 }
 
@@ -87,7 +94,31 @@ function missing(root: Readonly<Record<string, unknown>>): NoServers {
   if (isEntry(root))
     return { field, why: `${why}: this is one server; write { "mcpServers": { "<name>": … } } around it` };
   if (bare.length > 0) return { field, why: `${why}: write { "mcpServers": … } around what is there` };
-  return { field, why };
+  const deep = firstEntry(root);
+  if (deep === undefined) return { field, why };
+  const found = `what looks like a server stands at ${deep.join('.')}`;
+  return { field, why: `${why}: ${found}; write { "mcpServers": { "<name>": … } } around it, at the root` };
+}
+
+/** Levels, and values of each, that are looked through for a server. */
+const MAX_DEPTH = 6;
+const MAX_LOOKED_AT = 1_000;
+
+/** Where the first server stands that no shape leads to. */
+function firstEntry(root: unknown): readonly string[] | undefined {
+  let level: readonly { readonly path: readonly string[]; readonly value: unknown }[] = [{ path: [], value: root }];
+  for (let depth = 0; depth < MAX_DEPTH; depth++) {
+    level = level
+      .flatMap(({ path, value }) =>
+        typeof value === 'object' && value !== null
+          ? Object.entries(value).map(([key, each]) => ({ path: [...path, key], value: each as unknown }))
+          : [],
+      )
+      .slice(0, MAX_LOOKED_AT);
+    const found = level.find(({ value }) => isEntry(value));
+    if (found !== undefined) return found.path;
+  }
+  return undefined;
 }
 
 /** `mcp` of other programs may be anything: only what holds servers is taken for a table. */

@@ -1,4 +1,7 @@
+import { TYPES } from '../entrySchema.js';
+import { isAnyUrl, transportOf } from '../reach/transports.js';
 import { isObject } from './findServers.js';
+import { opencodeReferences } from './references.js';
 
 /** An entry in the words of this toolkit, whichever program's words it was written in. */
 export interface NormalizedEntry {
@@ -32,6 +35,8 @@ const TRANSLATIONS: Readonly<Record<string, Translation>> = {
   environment: { to: 'env' },
   envs: { to: 'env' },
   cmd: { to: 'command' },
+  // Cline, MCP Inspector
+  transportType: { to: 'type' },
   // Codex
   http_headers: { to: 'headers' },
   env_vars: { to: 'inheritEnv' },
@@ -56,9 +61,9 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 /**
  * Puts an entry into the fields that are known here: `httpUrl` of Gemini, `environment` and a `command` that is an array of
- * opencode, `bearer_token_env_var` of Codex, and so on. What is not known stays as it is.
+ * opencode, `bearer_token_env_var` of Codex, and so on. What is not known stays as it is. `opencode`: the entry stands in its table.
  */
-export function normalizeEntry(given: Readonly<Record<string, unknown>>): NormalizedEntry {
+export function normalizeEntry(given: Readonly<Record<string, unknown>>, opencode = false): NormalizedEntry {
   const entry: Record<string, unknown> = {};
   const written = new Map<string, string>();
   const problems: EntryNote[] = [];
@@ -82,6 +87,7 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>): Normal
   if (written.get('url') === 'httpUrl') entry['type'] ??= 'http';
   takeEmpties(entry);
   takeCommand(entry, written);
+  if (opencode) takeReferences(entry, problems);
   takeBearer(entry, written);
   takeType(entry);
   takeTools(entry, written);
@@ -138,6 +144,23 @@ function takeCommand(entry: Record<string, unknown>, written: Map<string, string
   }
 }
 
+/** `{env:NAME}` of opencode. */
+function takeReferences(entry: Record<string, unknown>, problems: EntryNote[]): void {
+  const taken = (value: unknown, field: string): unknown => {
+    if (typeof value === 'string') {
+      const { text, problem } = opencodeReferences(value);
+      if (problem !== undefined) problems.push({ field, why: problem });
+      return text;
+    }
+    if (Array.isArray(value)) return value.map((each, index) => taken(each, `${field}.${index}`));
+    if (!isObject(value)) return value;
+    return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, taken(each, `${field}.${key}`)]));
+  };
+  for (const field of ['command', 'args', 'env', 'cwd', 'url', 'headers']) {
+    if (Object.hasOwn(entry, field)) entry[field] = taken(entry[field], field);
+  }
+}
+
 /** Codex names the variables that hold what goes into headers. */
 function takeBearer(entry: Record<string, unknown>, written: Map<string, string>): void {
   const { bearer_token_env_var: bearer, env_http_headers: named } = entry;
@@ -181,8 +204,12 @@ function takeTools(entry: Record<string, unknown>, written: Map<string, string>)
 const ALLOWED = ['enabled_tools', 'includeTools'];
 const DENIED = ['disabled_tools', 'excludeTools', 'disabledTools'];
 
-/** `local` and `remote` say no more than command and url do. */
+/** Transports by whichever name; `remote` says no more than a url does. */
 function takeType(entry: Record<string, unknown>): void {
-  if (entry['type'] === 'local') entry['type'] = 'stdio';
-  if (entry['type'] === 'remote') delete entry['type'];
+  for (const field of ['type', 'transport']) {
+    const said = entry[field];
+    if (typeof said !== 'string' || TYPES.some((each) => each === said)) continue;
+    if (isAnyUrl(said)) delete entry[field];
+    else entry[field] = transportOf(said) ?? said;
+  }
 }

@@ -13,6 +13,7 @@ const TOO_DEEP = 'it is nested too deep to be read';
  */
 export function readText(text: string, file: string): ConfigText | Unreadable {
   const source = text.replace(/^\uFEFF/, '');
+  if (/^(\0.|.\0)/s.test(source)) return { why: 'UTF-16 is read with its mark (BOM) alone: save the file as UTF-8' };
   const kind = kindOf(source, file);
   if (kind === 'yaml') {
     return { why: 'YAML is not read here: write the servers as JSON, under "mcpServers", or convert the file first' };

@@ -35,6 +35,26 @@ const homeOf = (variables: Variables): string => variables['HOME'] ?? variables[
 // biome-ignore lint/suspicious/noTemplateCurlyInString: a reference of config files, not of ours
 export const HOME = '${userHome}';
 
+/** What a text of opencode is in our words: `{env:NAME}` there is `${env:NAME}` here. */
+export function opencodeReferences(text: string): { readonly text: string; readonly problem: string | undefined } {
+  const file = /(?<!\$)\{file:[^{}]*\}/.test(text);
+  const problem = `a {file:…} is not read here: write \${NAME}, and set the variable NAME to what the file says`;
+  return {
+    text: text.replace(/(?<!\$)\{env:([^{}]+)\}/g, (_, name: string) => `\${env:${name.trim()}}`),
+    problem: file ? problem : undefined,
+  };
+}
+
+/** What is passed on bare although it looks like a reference. Its name is not shown: in a password it is a piece of that. */
+export function bareReference(text: string): string | undefined {
+  const passed = (form: string): string => `a ${form} is passed on as it is: write \${NAME}`;
+  if (/(?<!\$)\$[A-Z_][A-Z0-9_]*/.test(text)) return passed('$NAME');
+  if (/^%[A-Z_][A-Z0-9_]*%$/i.test(text)) return passed('%NAME%');
+  return /(?<!\$)\{(env|file):[^{}]+\}/.test(text)
+    ? passed(text.includes('{env:') ? '{env:NAME}' : '{file:…}')
+    : undefined;
+}
+
 /** `${env:NAME}`, `${workspaceFolder}`, `${userHome}`, `${input:id}` and the like. */
 export function referencesOf({ folder, variables, workspaceFolder, inputs }: ReferenceOptions): References {
   const workspace = workspaceFolder ?? workspaceOf(folder);
