@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { messageOf, ServerNotFoundError } from '../core/errors.js';
 import { readWhole } from '../core/files/readWhole.js';
 import { nearNames } from '../core/nearNames.js';
@@ -30,6 +30,9 @@ export async function loadConfig(named: string | undefined): Promise<LoadedConfi
     return { ...unreadable(file, error), file, text: undefined };
   }
 }
+
+/** Whether a config may say something else later: a pipe such as `<(…)` is read once. */
+export const canChange = (file: string): boolean => statSync(file, { throwIfNoEntry: false })?.isFile() === true;
 
 /** Why the config has no such server: what is wrong with it or with the file, or that no server has this name. */
 export function notThere({ file, servers, problems, broken }: LoadedConfig, server: string): Error {

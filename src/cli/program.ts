@@ -122,7 +122,8 @@ It stops on Ctrl-C or SIGTERM: /readyz says no, after --propagation-delay new ca
 and grace on: 1.6 times delay + grace + 2 s); a worker of --workers that hangs has 5 s more, is killed, and its servers
 in up to 5 s. A second signal kills what is left.
 
-It listens first and starts its servers behind: one that is slow or down follows when it is up.
+It listens first and starts its servers behind: one that is slow or down follows when it is up. The config is read again when it
+changes; one that names no servers, or disabled ones alone, is waited for.
 
 Exit code: 0 after a clean stop; 1 when what the config says cannot be run for any server, the address is taken, or something did not stop;
 128 + the signal's number when it was forced.`,

@@ -21,7 +21,7 @@ import { credentialsOf } from './auth/credentialsOf.js';
 import { LiveConfig } from './config/LiveConfig.js';
 import { onHangup } from './config/onHangup.js';
 import { unpoolable, withoutUnusable } from './config/withoutUnusable.js';
-import { type LoadedConfig, loadConfig, NO_SERVERS, startProblem } from './configs.js';
+import { canChange, type LoadedConfig, loadConfig, NO_SERVERS, startProblem } from './configs.js';
 import { whenUnused } from './desk/whenUnused.js';
 import { createLogger } from './output/logger.js';
 import { jsonOutput, type Output, type ServerLine, stdioOutput, textOutput } from './output/output.js';
@@ -200,11 +200,16 @@ function serveClient(gateway: Gateway, plan: ShutdownPlan): string {
 
 /**
  * One bad server never stops the others. A server that is down now may be up at the next call; only when none can ever
- * start, since what the config says cannot be run, there is nothing to serve.
+ * start, since what the config says cannot be run, there is nothing to serve. A file that names none yet may do so later.
  */
 async function startServers(pool: McpPool, config: LoadedConfig, output: Output, plan: ShutdownPlan): Promise<void> {
   const wanted = config.servers.filter(({ enabled }) => enabled !== false);
-  if (config.servers.length === 0 && config.problems.length === 0) throw new Error(`${config.file}: ${NO_SERVERS}`);
+  if (wanted.length === 0 && config.problems.length === 0) {
+    const none = `${config.file}: ${config.servers.length === 0 ? NO_SERVERS : 'all servers in it are disabled'}`;
+    if (!canChange(config.file)) throw new Error(none);
+    output.warning(`${none}: it waits for a change of the file that brings one`);
+    return;
+  }
   const hopeless = await Promise.all(
     wanted.map(async ({ name }) => {
       const problem = await startServer(pool, config.file, name, output, plan);

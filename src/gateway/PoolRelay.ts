@@ -51,9 +51,10 @@ export class PoolRelay implements Disposable {
       pool.on('orphanRequest', (event) => this.#ask(event)),
       pool.on('sessionLost', (event) => this.#lost(event)),
       pool.on('started', (event) => this.#started(event)),
-      pool.on('state', ({ server }) => {
-        if (pool.hasServer(server)) return;
-        for (const { aggregates } of tenants) for (const each of aggregates()) each.onRemoved(server);
+      pool.on('state', ({ server }) => this.#settled(server)),
+      // What is disabled now is off the lists at once; calls that it has may take their time.
+      pool.on('applied', ({ restarted, updated = [] }) => {
+        for (const server of [...restarted, ...updated]) this.#settled(server);
       }),
       ...(users ? [] : [new StartRetries({ pool, clock, logger })]),
     ];
@@ -62,6 +63,12 @@ export class PoolRelay implements Disposable {
   [Symbol.dispose](): void {
     this.#replicas?.[Symbol.dispose]();
     for (const each of this.#subscriptions) each[Symbol.dispose]();
+  }
+
+  /** One that is gone, or stopped on purpose, offers nothing. */
+  #settled(server: string): void {
+    if (this.#pool.hasServer(server) && this.#pool.state(server) !== 'stopped') return;
+    for (const { aggregates } of this.#tenants) for (const each of aggregates()) each.onRemoved(server);
   }
 
   /** Another replica heard that a list changed, which is the same for all. */

@@ -1,8 +1,9 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: references of config files, not of ours
 import { renameSync, writeFileSync } from 'node:fs';
 import { expect, test, vi } from 'vitest';
-import { Cli, configFile, mark } from '../support/cli.js';
+import { Cli, configFile, MAIN, mark } from '../support/cli.js';
 import { RawClient } from '../support/httpClient.js';
+import { Program } from '../support/program.js';
 import { fixture } from '../support/servers.js';
 
 vi.setConfig({ testTimeout: 60_000 });
@@ -55,6 +56,59 @@ test('a config that changes is applied by what has changed, one that is broken c
   expect(await program.exited).toEqual({ code: 0, signal: null });
   expect(program.events.at(-1)).toMatchObject({ event: 'stopped' });
   expect(bearers()).toEqual([]);
+});
+
+const EMPTY: readonly [string, object, string][] = [
+  ['without servers', {}, 'there are no servers in it'],
+  [
+    'of disabled servers',
+    { a: { command: 'x', disabled: true }, b: { url: 'http://h/', enabled: false } },
+    'all servers in it are disabled',
+  ],
+];
+
+test.each(EMPTY)(
+  'a config %s is waited for: what a change brings is served, what it disables leaves the lists',
+  async (_, first, why) => {
+    const echo = { command: process.execPath, args: [fixture('echo-server.mjs')] };
+    const file = configFile(first);
+    const program = new Cli('serve', '--config', file, '--port', '0', '--json', '--log-level', 'warn');
+    expect((await program.event('warning'))['message']).toMatch(
+      new RegExp(`${why}: it waits for a change of the file`),
+    );
+    const client = new RawClient(`${String((await program.event('ready'))['url'])}/mcp`);
+    await client.initialize();
+    const stream = await client.listen();
+    const names = async () => {
+      const { result } = await client.call('tools/list');
+      return (result?.['tools'] as { name: string }[] | undefined)?.map(({ name }) => name);
+    };
+    expect(await names()).toEqual([]);
+    /** Only what is told makes the client look again. */
+    const edit = async (servers: object, offered: number): Promise<void> => {
+      let told = stream.messages.length;
+      writeFileSync(file, JSON.stringify({ mcpServers: servers }));
+      do await stream.has(++told);
+      while ((await names())?.length !== offered);
+    };
+    await edit({ a: echo }, 1);
+    await edit({ a: { ...echo, disabled: true } }, 0);
+    const call = await client.call('tools/call', { name: 'a__echo0', arguments: {} });
+    expect(call.error).toMatchObject({ data: { code: 'ERR_SERVER_STOPPED' } });
+    await edit({ a: echo }, 1);
+    await stream.stop();
+    program.kill('SIGTERM');
+    expect((await program.exited).code).toBe(0);
+    // It is off on purpose: there is nothing to warn of.
+    expect(program.stderr).not.toContain('could not be listed');
+  },
+);
+
+test('a config without servers that cannot change, since it is a pipe, is an error', async () => {
+  const under = ['sh', '-c', `echo '{"mcpServers":{}}' | "$@"`, 'sh'];
+  const program = new Program(MAIN, { args: ['serve', '--config', '/dev/stdin', '--port', '0'], under });
+  expect(await program.exited).toEqual({ code: 1, signal: null });
+  expect(program.stderr).toContain('mcp-poolkit: /dev/stdin: there are no servers in it\n');
 });
 
 test('SIGHUP while servers start reads a config that has changed meanwhile, and is no stop', async () => {

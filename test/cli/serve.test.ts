@@ -148,7 +148,7 @@ test('a server that is far away is served beside a program', async () => {
 test('it fails, in lines and without a stack, only when no server could start', async () => {
   const table: [string, RegExp][] = [
     [configFile('{ "mcpServers": '), /mcp\.json: not JSON: /],
-    [configFile({}), /mcp\.json: there are no servers in it/],
+    [configFile({ a: { command: '' }, b: { command: 'x', disabled: true } }), /mcp\.json: server "a", field command: /],
     [configFile({ a: { command: '' } }), /mcp\.json: server "a", field command: /],
     [configFile({ a: { command: 'no-such-program-here' } }), /mcp\.json: server "a", field command: /],
     ['/no/such/file.json', /file\.json: cannot be read: no such file/],

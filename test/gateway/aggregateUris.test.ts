@@ -98,3 +98,21 @@ test('a subscription goes on at the server that an applied config puts in the pl
   await later.ended;
   expect(later.messages.at(-1)).toMatchObject({ id: 1, result: { resultType: 'complete' } });
 });
+
+test('what a server that is stopped on purpose offers leaves the lists, and comes back with it', async () => {
+  const { connect, pool } = await house({ one: { uris: ['a:1'] }, two: { uris: ['b:1'] } });
+  const client = await connect();
+  const stream = await listen(client);
+  expect(await uris(client)).toEqual(['a:1', 'b:1']);
+  const changed = async (change: Promise<void>, to: readonly string[]): Promise<void> => {
+    let told = stream.messages.length;
+    await change;
+    // Only what is told makes the client look again.
+    do await stream.has(++told);
+    while (String(await uris(client)) !== String(to));
+  };
+  await changed(pool.stopServer('two'), ['a:1']);
+  expect((await client.call('resources/read', { uri: 'b:1' })).error).toBeDefined();
+  await changed(pool.startServer('two'), ['a:1', 'b:1']);
+  expect(await read(client, 'b:1')).toMatchObject({ text: 'two has b:1' });
+});

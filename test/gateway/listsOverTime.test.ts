@@ -14,7 +14,7 @@ async function asked(prompts: number): Promise<readonly number[]> {
     return { items, ttlMs: 0, cacheScope: 'private', stale: false } as const;
   };
   const options = {
-    pool: { servers: () => ['s'], info: () => undefined },
+    pool: { servers: () => ['s'], info: () => undefined, state: () => 'ready' },
     callers: { isBound: () => false, settled: async () => undefined },
     listTimeoutMs: 10_000,
     serverWaitMs: 10_000,

@@ -1,7 +1,7 @@
 import { listRestMs } from '../../../connection/ListPace.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
-import { keptError, keptText, messageOf, RpcError } from '../../../core/errors.js';
+import { keptError, keptText, messageOf, RpcError, ServerStoppedError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { orAbandoned, within } from '../../../core/time/within.js';
 import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
@@ -10,7 +10,7 @@ import type { Callers } from '../../session/callers/Callers.js';
 import { lateFor } from '../../session/callers/crowding.js';
 import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
 import { type Known, KnownLists, type ListHints } from './KnownLists.js';
-import { listOf, NO_ITEMS, type ServerList } from './ServerList.js';
+import { capabilityOf, listOf, NO_ITEMS, type ServerList } from './ServerList.js';
 import { sameItems } from './sameItems.js';
 import { type ValidItems, validItems } from './validItems.js';
 
@@ -54,6 +54,8 @@ export class Catalog<K extends ListKind> {
   readonly #own = new WeakMap<Downstream, KnownLists<ListItems[K]>>();
   /** What clients were last shown of each server, as long as it is kept for them. */
   readonly #shown = new Map<string, WeakRef<readonly ListItems[K][]>>();
+  /** Whether any client has asked, also while there was no server. */
+  #listed = false;
   readonly #problems = new Map<string, readonly string[]>();
   readonly #told = new Map<string, string>();
   /** What servers could not be listed for, the last time that they could not. */
@@ -86,7 +88,7 @@ export class Catalog<K extends ListKind> {
     const { loading, refreshing } = this.#shared;
     if (this.#options.callers.isBound(server) || loading.has(server) || refreshing.has(server)) return;
     this.invalidate(server);
-    if (this.#shown.size === 0) return;
+    if (!this.#listed) return;
     this.#load(server, this.#shared, this.#everyone)
       .then((known) => {
         const shown = this.#shown.get(server)?.deref() ?? NO_ITEMS;
@@ -100,7 +102,7 @@ export class Catalog<K extends ListKind> {
     return this.#problems.get(server) ?? [];
   }
 
-  /** A server is not there any more. */
+  /** A server is not there any more, or stopped on purpose. */
   onRemoved(server: string): void {
     this.invalidate(server);
     this.#shared.forget(server);
@@ -128,6 +130,7 @@ export class Catalog<K extends ListKind> {
   async #within(session: Downstream, waitMs: (server: string) => number): Promise<ServerList<ListItems[K]>[]> {
     const { pool, clock } = this.#options;
     const servers = pool.servers();
+    this.#listed = true;
     const found = new Map<string, Known<ListItems[K]> | undefined>();
     const asked = servers.map(async (server) => found.set(server, await this.#list(server, session, true)));
     const times = servers.map(waitMs);
@@ -255,6 +258,7 @@ export class Catalog<K extends ListKind> {
     let caller: Caller | undefined;
     const late = (): Error => lateFor({ pool, clock, caller }, server, `${this.#kind}/list`, listTimeoutMs);
     try {
+      if (pool.state(server) === 'stopped') throw new ServerStoppedError(server);
       caller = who && (await within(who(), { ...bounds, late }));
       const capabilities = pool.info(server, caller)?.capabilities;
       if (capabilities !== undefined && capabilities[capabilityOf(this.#kind)] === undefined) return NOTHING;
@@ -268,7 +272,7 @@ export class Catalog<K extends ListKind> {
       if (signal.aborted) return undefined;
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
       // The very same error is one that is remembered: the server was not asked again.
-      if (this.lastErrors.get(server) !== error) {
+      if (this.lastErrors.get(server) !== error && !(error instanceof ServerStoppedError)) {
         const told = { server, kind: this.#kind, error: keptText(messageOf(error)) };
         logger.warn(told, 'a server could not be listed and is left out');
       }
@@ -287,10 +291,6 @@ interface ValidListing<T> extends Listing<T> {
 
 /** Finds out who asks. */
 type Who = () => Promise<Caller | undefined>;
-
-/** The capability that a server has which offers lists of that kind. */
-const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>
-  kind === 'resourceTemplates' ? 'resources' : kind;
 
 const NOTHING = Object.freeze({ items: NO_ITEMS, index: NO_INDEX, bytes: 0, stale: false });
 /** So long what one server says waits for another's list that changed, in ms. */

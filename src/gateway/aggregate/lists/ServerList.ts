@@ -1,3 +1,4 @@
+import type { ListKind } from '../../../pool/McpPool.js';
 import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
 import type { Known, ListHints } from './KnownLists.js';
 
@@ -11,6 +12,10 @@ export interface ServerList<T> {
 }
 
 export const NO_ITEMS: readonly never[] = Object.freeze([]);
+
+/** The capability that a server has which offers lists of that kind. */
+export const capabilityOf = (kind: ListKind): 'tools' | 'prompts' | 'resources' =>
+  kind === 'resourceTemplates' ? 'resources' : kind;
 
 /** `nowMs`: what is left then of the time for which its server's list holds. */
 export function listOf<T>(server: string, known: Known<T> | undefined, nowMs: number): ServerList<T> {
