@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from 'commander';
 import { OptionError } from '../core/errors.js';
+import { allowedNameOf, isHostName } from '../core/text/hostName.js';
 import { isSource, linesOf, secretText } from './secretText.js';
 
 /** A whole number in a range. @throws InvalidArgumentError */
@@ -26,8 +27,19 @@ export const folder = named('a folder');
 /** Several files or other sources, as one option takes them. @throws InvalidArgumentError */
 export const files = (text: string, before: readonly string[] = []): readonly string[] => [...before, file(text)];
 
-/** Several host names. @throws InvalidArgumentError */
-export const hosts = (text: string, before: readonly string[] = []): readonly string[] => [...before, host(text)];
+/** Several names that stand in `Host` headers; a port says nothing there. @throws InvalidArgumentError */
+export const hosts = (text: string, before: readonly string[] = []): readonly string[] => {
+  if (allowedNameOf(text) !== undefined) return [...before, text];
+  throw new InvalidArgumentError(NAMES);
+};
+
+/** Several names of pages. @throws InvalidArgumentError */
+export const origins = (text: string, before: readonly string[] = []): readonly string[] => {
+  if (isHostName(text)) return [...before, text];
+  throw new InvalidArgumentError(`${NAMES} One of a page has no port: all of them may call.`);
+};
+
+const NAMES = 'Expected the name of a host as it stands in URLs: no scheme, no path, no wildcards.';
 
 /** An address or the name of a host. @throws InvalidArgumentError */
 export function host(text: string): string {

@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import { packageVersion } from '../core/version.js';
 import { GATEWAY_DEFAULTS } from '../gateway/GatewayOptions.js';
-import { DAY_MS, file, files, folder, host, hosts, port, whole } from './arguments.js';
+import { DAY_MS, file, files, folder, host, hosts, origins, port, whole } from './arguments.js';
 import { addAuth } from './auth/authCommand.js';
 import { TOKENS_FLAG } from './auth/tokensFlag.js';
 import { addBench, addReference } from './bench/benchCommand.js';
@@ -74,7 +74,7 @@ function addServe(program: Command): void {
       'host names clients may use, beyond localhost; needed with a --host that is not loopback',
       hosts,
     )
-    .option('--allow-origin <name...>', 'host names of web pages that may call, beyond those of this machine', hosts)
+    .option('--allow-origin <name...>', 'host names of web pages that may call, beyond those of this machine', origins)
     .option('--grace-ms <ms>', 'how long calls in flight may still take when it stops', whole(0, 600_000), 10_000)
     .option(
       '--propagation-delay <ms>',

@@ -4,6 +4,7 @@ import { OptionError } from '../core/errors.js';
 import { limitedLogger } from '../core/limitedLogger.js';
 import { guardedLogger, type Logger, silentLogger } from '../core/logger.js';
 import { checkArray, checkBytes, checkCount, checkMs, checkPart, checkText, withDefaults } from '../core/options.js';
+import { allowedNameOf, isHostName } from '../core/text/hostName.js';
 import type { McpPool } from '../pool/McpPool.js';
 import type { Curation } from '../registry/config/curation/Curation.js';
 import type { Health } from '../shutdown/Health.js';
@@ -63,7 +64,7 @@ export interface GatewayOptions {
   /** 0 picks a free one. @defaultValue 3399 */
   readonly port?: number;
   /**
-   * Host names, without port, that clients may ask for: what keeps a web page from reaching the gateway by a name of
+   * Host names that clients may ask for, whatever the port, without wildcards: what keeps a web page from reaching the gateway by a name of
    * its own (DNS rebinding). `localhost`, `127.0.0.1`, `[::1]` and the address listened on are always among them.
    * @defaultValue []
    */
@@ -182,6 +183,8 @@ type Lent =
 
 export type GatewaySettings = Required<Omit<GatewayOptions, Lent>>;
 
+const HOSTS = 'names of hosts as they stand in URLs: no scheme, no path, no wildcards';
+
 /** @throws OptionError */
 export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   const {
@@ -239,8 +242,14 @@ export function checkGatewayOptions(options: GatewayOptions): GatewaySettings {
   checkCount('pageItems', settings.pageItems, { min: 1, infinity: true });
   checkMs('keepAliveTimeoutMs', settings.keepAliveTimeoutMs);
   if (typeof settings.sse !== 'boolean') throw new OptionError('sse', settings.sse, 'true or false');
-  for (const each of settings.allowedHosts) checkText('allowedHosts', each);
-  for (const each of settings.allowedOrigins) checkText('allowedOrigins', each);
+  for (const each of settings.allowedHosts) {
+    if (allowedNameOf(checkText('allowedHosts', each)) !== undefined) continue;
+    throw new OptionError('allowedHosts', each, HOSTS);
+  }
+  for (const each of settings.allowedOrigins) {
+    if (isHostName(checkText('allowedOrigins', each))) continue;
+    throw new OptionError('allowedOrigins', each, `${HOSTS}, without port`);
+  }
   if (!isLoopback(settings.host) && settings.allowedHosts.length === 0) {
     throw new OptionError(
       'allowedHosts',

@@ -41,6 +41,9 @@ test.each<[string, readonly string[], RegExp]>([
     /--tokens <folder>' argument ' ' is invalid. Expected the name of a folder\./,
   ],
   ['a host that is none', ['serve', '--host', 'a b'], /Expected an address or the name of a host\./],
+  ['a wildcard as a host', ['serve', '--allow-host', '*.example.com'], /no scheme, no path, no wildcards\./],
+  ['the URL of a page', ['serve', '--allow-origin', 'https://app.example'], /no scheme, no path, no wildcards\./],
+  ['a page with a port', ['serve', '--allow-origin', 'app.example:80'], /One of a page has no port/],
   ['a config of any length', ['call', 's', 'echo', '--config', LONG], /^mcp-poolkit: x+ … x+: cannot be read: /],
   [
     'a URL of another kind',

@@ -177,6 +177,35 @@ test('known clients have their configs where they keep them', () => {
   expect(on('win32')).toContain('/home/ada/Roaming/Claude/claude_desktop_config.json');
 });
 
+test('servers that Claude Code keeps for this folder alone are found, those of other folders are not', async () => {
+  const [home, work] = [tempFolder(), tempFolder()];
+  for (const [name, value] of Object.entries({ HOME: home, XDG_CONFIG_HOME: home, CODEX_HOME: home })) {
+    vi.stubEnv(name, value);
+  }
+  const cwd = vi.spyOn(process, 'cwd').mockReturnValue(work);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    cwd.mockRestore();
+  });
+  const out = join(work, 'mcp.json');
+  const projects = { [work]: { mcpServers: { local: { type: 'http', url: 'http://h/' } } }, '/o': { mcpServers: {} } };
+  const claude = (root: object): string => put(join(home, '.claude.json'), JSON.stringify(root, null, 2));
+  claude({ numStartups: 3, projects: { '/o': { mcpServers: { foreign: { command: 'f' } } } } });
+  expect(await importing([], out)).toBe(
+    'mcp-poolkit: no config of a known client was found: name the files to import\n',
+  );
+  const file = claude({ projects, mcpServers: { user: { command: 'u' } } });
+  expect(await importing([], out)).toBe(
+    `  ${file}, projects.${work}: local\n  ${file}: user\n${out} has 2 servers, 2 of them new.\n`,
+  );
+  expect(JSON.parse(readFileSync(out, 'utf8'))).toEqual({
+    mcpServers: { local: { type: 'http', url: 'http://h/' }, user: { command: 'u' } },
+  });
+  // A mistake is told with its line.
+  claude({ projects: { [work]: { mcpServers: { local: { command: 7 } } } } });
+  expect(await importing([], out)).toMatch(/server "local", field command: expected a string \(line 6\)/);
+});
+
 test('a file whose key has thousands of levels is told by its name, and takes no other with it', async () => {
   const folder = tempFolder();
   const deep = put(join(folder, 'config.toml'), `[mcp_servers.a]\ncommand = "x"\n${'a.'.repeat(30_000)}b = 1\n`);

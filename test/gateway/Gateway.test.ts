@@ -261,3 +261,25 @@ test('options are checked, and an address that is not loopback wants to know its
   }
   expect(() => new Gateway({ pool, host: '0.0.0.0' })).toThrow(/allowedHosts/);
 });
+
+test('names of hosts that could never match are refused with a word, a port in them says nothing', async () => {
+  for (const name of [
+    '*',
+    '*.example.com',
+    'https://mcp.example',
+    'mcp.example/mcp',
+    'mcp.example:*',
+    'a.example.',
+    ' ',
+  ]) {
+    expect(() => new Gateway({ pool, allowedHosts: ['mcp', name] })).toThrow(/allowedHosts: got ".*", expected/);
+    expect(() => new Gateway({ pool, allowedOrigins: [name] })).toThrow(/allowedOrigins: got ".*", expected/);
+  }
+  expect(() => new Gateway({ pool, allowedOrigins: ['app.example:8080'] })).toThrow(/without port/);
+  gateway = new Gateway({ pool, port: 0, allowedHosts: ['MCP.Example:3399', '::2', '[::3]:80'] });
+  const client = new RawClient(`${(await gateway.listen()).url}/mcp`);
+  await client.initialize();
+  for (const host of ['mcp.example', 'mcp.example:3399', 'mcp.example:80', '[::2]:5', '[::3]']) {
+    expect((await client.send({ jsonrpc: '2.0', id: 1, method: 'ping' }, { host })).status, host).toBe(200);
+  }
+});

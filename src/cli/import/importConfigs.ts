@@ -4,9 +4,10 @@ import writeFileAtomic from 'write-file-atomic';
 import { messageOf } from '../../core/errors.js';
 import { editFile } from '../../core/files/editFile.js';
 import { MAX_FILE_BYTES, readNamed } from '../../core/files/readWhole.js';
-import { parseConfig } from '../../registry/config/configFile.js';
+import { parseTable } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
 import { isObject } from '../../registry/config/shapes/findServers.js';
+import { readText } from '../../registry/config/shapes/readText.js';
 import { workspaceOf } from '../../registry/config/shapes/references.js';
 import { complain } from '../output/complain.js';
 import { few } from '../output/few.js';
@@ -55,14 +56,17 @@ export async function importConfigs(files: readonly string[], { out, dryRun = fa
   const known = named.length > 0 ? named : knownConfigs(process.cwd()).filter(({ file }) => existsSync(file));
   const others = known.filter(({ file }) => resolve(file) !== resolve(out));
   try {
-    if (others.length === 0)
+    const found: Source[] = [];
+    for (const each of others) {
+      const source = { ...each, text: await readNamed(each.file) };
+      if (holdsTable(source)) found.push(source);
+    }
+    if (found.length === 0)
       throw new Error(
         named.length > 0
           ? `nothing was imported: ${out} is the config to write, name others`
           : 'no config of a known client was found: name the files to import',
       );
-    const found: Source[] = [];
-    for (const each of others) found.push({ ...each, text: await readNamed(each.file) });
     const { lines, problems } = dryRun ? await merge(found, out, true) : await editFile(out, () => merge(found, out));
     await writeOut(`${lines.join('\n')}\n`);
     // Each was told above; what is good has been imported all the same.
@@ -97,8 +101,8 @@ async function merge(
 }
 
 /** Adds a file's servers, and says what came of them. A server that is there under another name, or the same, is not added again. */
-function add({ client, file, text }: Source, servers: Map<string, Imported>): Read {
-  const { entries, problems } = parseConfig(text, { file, variables: ANY });
+function add({ client, file, text, table = [] }: Source, servers: Map<string, Imported>): Read {
+  const { entries, problems } = parseTable(text, { file, variables: ANY }, table.length > 0 ? table : undefined);
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
   const have = new Set([...servers.values()].map(({ entry }) => canonical(entry)));
@@ -109,8 +113,20 @@ function add({ client, file, text }: Source, servers: Map<string, Imported>): Re
     servers.set(own, { client, entry });
     return own === name ? name : `${name} as ${own}`;
   });
-  const line = `  ${file}: ${told.length === 0 ? 'no servers' : few(told, String, MAX_NAMED).join(', ')}`;
+  const place = table.length > 1 ? `${file}, ${table.slice(0, -1).join('.')}` : file;
+  const line = `  ${place}: ${told.length === 0 ? 'no servers' : few(told, String, MAX_NAMED).join(', ')}`;
   return { line, servers: entries.size, problems: problems.length };
+}
+
+/** Whether a file has the table that is looked for in it. One that cannot be read is told of when it is added. */
+function holdsTable({ file, text, table = [] }: Source): boolean {
+  const read = readText(text, file);
+  if (!('root' in read)) return true;
+  const found = table.reduce<unknown>(
+    (at, key) => (isObject(at) && Object.hasOwn(at, key) ? at[key] : undefined),
+    read.root,
+  );
+  return found !== undefined;
 }
 
 /** Another server has the name: the client's is put behind it, then a number. */

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export interface KnownConfig {
   readonly client: string;
   readonly file: string;
+  /** Where in the file they are, if not where any config has them; a file without that table has none. */
+  readonly table?: readonly string[];
 }
 
 /** Where known clients keep their servers, for this user and in `folder`, the ones of the folder first. */
@@ -21,13 +23,16 @@ export function knownConfigs(
         ? (env['APPDATA'] ?? join(home, 'AppData/Roaming'))
         : (env['XDG_CONFIG_HOME'] ?? join(home, '.config'));
   const own = platform === 'win32' ? settings : (env['XDG_CONFIG_HOME'] ?? join(home, '.config'));
+  const claude = { client: 'claude-code', file: join(home, '.claude.json') };
   return [
+    // What `claude mcp add` writes by default.
+    { ...claude, table: ['projects', folder, 'mcpServers'] },
     { client: 'claude-code', file: join(folder, '.mcp.json') },
     { client: 'vscode', file: join(folder, '.vscode/mcp.json') },
     { client: 'cursor', file: join(folder, '.cursor/mcp.json') },
     { client: 'gemini', file: join(folder, '.gemini/settings.json') },
     { client: 'claude', file: join(settings, 'Claude/claude_desktop_config.json') },
-    { client: 'claude-code', file: join(home, '.claude.json') },
+    { ...claude, table: ['mcpServers'] },
     { client: 'vscode', file: join(settings, 'Code/User/mcp.json') },
     { client: 'cursor', file: join(home, '.cursor/mcp.json') },
     { client: 'windsurf', file: join(home, '.codeium/windsurf/mcp_config.json') },

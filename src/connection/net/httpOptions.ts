@@ -1,7 +1,7 @@
 import { createSecureContext, type ConnectionOptions as TlsOptions } from 'node:tls';
 import { messageOf, OptionError } from '../../core/errors.js';
 import { checkBoolean, checkBytes, checkCount, checkMs, checkOptions } from '../../core/options.js';
-import { headerProblem } from '../../registry/config/reach/headers.js';
+import { headerProblem } from '../../core/text/headers.js';
 
 /** What the sockets of the URL transports go by. */
 export interface HttpDispatcherOptions {

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { utf8Text } from '../../core/text/utf8Text.js';
+import { strictText, withoutMark } from '../../core/text/strictText.js';
 
 /** What frameworks leave on a request whose body they have read. */
 interface WithBody {
@@ -14,6 +14,8 @@ export type ParsedBody =
   | { readonly text: string }
   /** It was read by something in front, which left nothing of it. */
   | { readonly lost: true }
+  /** Its bytes are no UTF-8. */
+  | { readonly foreign: true }
   /** What was parsed of it cannot be written: it is nested too deep. */
   | { readonly deep: true };
 
@@ -23,8 +25,8 @@ export type ParsedBody =
  */
 export function parsedBody(request: IncomingMessage): ParsedBody | undefined {
   const { body, rawBody, bodyUsed } = request as WithBody;
-  const raw = textOf(rawBody) ?? textOf(body);
-  if (raw !== undefined) return { text: raw };
+  const raw = rawOf(rawBody) ?? rawOf(body);
+  if (raw !== undefined) return raw;
   if (bodyUsed === true) return { lost: true };
   // An empty one that was read: its end has been.
   if (request.readableEnded && !request.readableDidRead) return { text: '' };
@@ -38,9 +40,9 @@ export function parsedBody(request: IncomingMessage): ParsedBody | undefined {
   }
 }
 
-function textOf(given: unknown): string | undefined {
-  if (typeof given === 'string') return given;
-  return given instanceof Uint8Array
-    ? utf8Text(Buffer.from(given.buffer, given.byteOffset, given.byteLength))
-    : undefined;
+function rawOf(given: unknown): ParsedBody | undefined {
+  if (typeof given === 'string') return { text: withoutMark(given) };
+  if (!(given instanceof Uint8Array)) return undefined;
+  const text = strictText(Buffer.from(given.buffer, given.byteOffset, given.byteLength));
+  return text === undefined ? { foreign: true } : { text };
 }

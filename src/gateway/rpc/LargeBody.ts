@@ -1,4 +1,4 @@
-import { utf8Text } from '../../core/text/utf8Text.js';
+import { strictText } from '../../core/text/strictText.js';
 
 /** From this size on a body is read in turns. */
 export const LARGE_BODY_CHARS = 512 * 1_024;
@@ -13,9 +13,9 @@ export class LargeBody {
     this.length = bytes;
   }
 
-  /** Its text, once: what made the body lets go of its bytes. */
-  take(): string {
-    const text = utf8Text(Buffer.concat(this.#parts));
+  /** Its text, once: what made the body lets go of its bytes. Undefined when it is no UTF-8. */
+  take(): string | undefined {
+    const text = strictText(Buffer.concat(this.#parts));
     this.#parts = [];
     return text;
   }

@@ -70,6 +70,7 @@ export async function parsedInTurns(
   body: string | LargeBody,
 ): Promise<{ readonly value: unknown; readonly text: string } | Unreadable> {
   const text = typeof body === 'string' ? body : await inTurn(() => body.take());
+  if (text === undefined) return NO_TEXT;
   if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
   const value = await inTurn(() => parse(text));
   return value === undefined ? NO_JSON : { value, text };
@@ -130,6 +131,7 @@ const unreadable = (status: Unreadable['status'], code: number, message: string)
 });
 
 const TOO_MANY_VALUES = unreadable(413, RPC_CODES.invalidRequest, 'the body has too many values');
+const NO_TEXT = unreadable(400, RPC_CODES.invalidRequest, 'the body is not UTF-8');
 const NO_JSON = unreadable(400, RPC_CODES.parseError, 'the body is not JSON');
 
 function held(

@@ -2,6 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import { escapedSeparators } from '../../connection/channel/codec/encode.js';
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import type { Clock } from '../../core/clock.js';
+import { withoutMark } from '../../core/text/strictText.js';
 import { inSlices } from '../../core/time/inSlices.js';
 import { within } from '../../core/time/within.js';
 import { StallWatch } from './StallWatch.js';
@@ -60,7 +61,7 @@ export class ClientPipe {
       },
     });
     this.#reader = new LineReader(options.maxMessageBytes, {
-      onLine: (line) => onLine(line.toString('utf8')),
+      onLine: (line) => onLine(withoutMark(line.toString('utf8'))),
       onOversized: ({ bytes }) => onOversized(bytes),
     });
     const end = (): void => {

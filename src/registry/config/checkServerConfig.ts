@@ -1,9 +1,9 @@
 import type { z } from 'zod';
 import { OptionError, show } from '../../core/errors.js';
 import { checkNames, checkOneOf, checkOptions, checkText, type Names } from '../../core/options.js';
+import { headerProblem } from '../../core/text/headers.js';
 import { settingsSchema } from './entrySchema.js';
 import { type OAuthSettings, oauthProblem, oauthSchema } from './OAuthSettings.js';
-import { headerProblem } from './reach/headers.js';
 import type {
   ServerConfig,
   ServerSettings,

@@ -1,13 +1,12 @@
 import { isAbsolute, resolve } from 'node:path';
+import { COMMAND_LINE_HINT, isCommandLine } from '../../core/text/commandLine.js';
+import { headerProblem, isOwnHeader } from '../../core/text/headers.js';
 import { type ConfigPlace, notUsed } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
 import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
 import { expandReferences, type References, type Room, type Variables } from './expandVariables.js';
 import { oauthProblem, readOAuth } from './OAuthSettings.js';
-import { COMMAND_LINE_HINT, isCommandLine } from './reach/commandLine.js';
-import { headerProblem, isOwnHeader } from './reach/headers.js';
-import { isAnyUrl, plainTransport, transportOf } from './reach/transports.js';
 import type {
   ServerConfig,
   ServerSettings,
@@ -20,6 +19,7 @@ import type { Path } from './shapes/ConfigText.js';
 import type { Findings, ServerFindings } from './shapes/Findings.js';
 import { normalizeEntry, OTHER_OAUTH } from './shapes/normalizeEntry.js';
 import { bareReference, HOME } from './shapes/references.js';
+import { isAnyUrl, plainTransport, transportOf } from './shapes/transports.js';
 import { severalProblem } from './targets/severalProblem.js';
 import { SEVERAL_FIELDS, SEVERAL_SHAPE, TARGET_FIELDS, type WrittenReach } from './targets/severalSchema.js';
 

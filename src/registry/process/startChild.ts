@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import spawn from 'cross-spawn';
 import { StartError } from '../../core/errors.js';
-import { COMMAND_LINE_HINT } from '../config/reach/commandLine.js';
+import { COMMAND_LINE_HINT } from '../../core/text/commandLine.js';
 import { type ChildStdio, childStdio } from './descriptors.js';
 import { childEnvironment } from './environment.js';
 

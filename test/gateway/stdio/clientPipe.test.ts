@@ -123,3 +123,9 @@ test('what waits for a slow client leaves at the end, however long it takes, unt
     output.destroy();
   }
 });
+
+test('a line that begins with a mark (BOM), as some programs write it first, is read without it', async () => {
+  const { input, said } = clientOf();
+  input.write('\uFEFF{"a":"\uFEFF"}\r\n{}\n');
+  expect(await said(2)).toEqual(['{"a":"\uFEFF"}', '{}']);
+});

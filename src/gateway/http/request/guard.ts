@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { isIP } from 'node:net';
 import { authorityOf } from '../../../core/text/authorityOf.js';
+import { allowedNameOf, hostNameOf } from '../../../core/text/hostName.js';
 import type { GatewaySettings } from '../../GatewayOptions.js';
 
 const LOCAL: readonly string[] = ['localhost', '127.0.0.1', '[::1]'];
@@ -20,8 +21,6 @@ export const MAX_HEADERS = 128;
 /** What is looked at of a request; of one that Node did not read there may be no `rawHeaders`. */
 type Asked = Pick<IncomingMessage, 'headers' | 'url'> & { readonly rawHeaders?: readonly string[] };
 
-/** A name, an IPv4 address or an IPv6 address in brackets, and a port or none (RFC 9110, 7.2): nothing else is read as one. */
-const HOST = /^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,253}[A-Za-z0-9])?)(?::([0-9]{1,5}))?$/;
 /** A scheme and a host (RFC 6454, 6.2), without user, path or query. */
 const ORIGIN = /^https?:\/\/([^/?#@\\\s]+)$/i;
 
@@ -36,8 +35,10 @@ export class Guard {
   constructor(settings: Pick<GatewaySettings, 'host' | 'allowedHosts' | 'allowedOrigins'>) {
     const own = isIP(settings.host) === 6 ? `[${settings.host}]` : settings.host;
     const lower = (names: readonly string[]): Set<string> => new Set(names.map((name) => name.toLowerCase()));
-    this.#hosts = lower([...LOCAL, own, ...settings.allowedHosts]);
-    this.#origins = lower([...LOCAL, ...settings.allowedOrigins]);
+    // Without the ports that some are given with.
+    const allowed = settings.allowedHosts.map((each) => allowedNameOf(each) ?? each);
+    this.#hosts = lower([...LOCAL, own, ...allowed]);
+    this.#origins = lower([...LOCAL, ...settings.allowedOrigins.map((each) => allowedNameOf(each) ?? each)]);
   }
 
   /** Why a request must be refused; undefined when it need not. */
@@ -63,10 +64,10 @@ export class Guard {
   }
 
   #hostRefusal(host: string | undefined, byAddress: boolean): Refused | undefined {
-    const name = hostOf(host);
+    const name = hostNameOf(host);
     if (name === undefined) {
       // One that names a foreign host behind what does not belong there is foreign first of all.
-      const behind = hostOf(/^[\w.:-]+@(.+)$/.exec(host ?? '')?.[1]);
+      const behind = hostNameOf(/^[\w.:-]+@(.+)$/.exec(host ?? '')?.[1]);
       const foreign = behind !== undefined && !this.#hosts.has(behind);
       return { status: foreign ? 403 : 400, why: 'Host must be a name or an address, and a port or none' };
     }
@@ -76,19 +77,12 @@ export class Guard {
 
   #originRefusal(origin: string | undefined): Refused | undefined {
     if (origin === undefined) return undefined;
-    const name = hostOf(ORIGIN.exec(origin)?.[1]);
+    const name = hostNameOf(ORIGIN.exec(origin)?.[1]);
     if (name === undefined && /^https?:/i.test(origin))
       return { status: 400, why: 'Origin must be a scheme and a host' };
     if (name !== undefined && this.#origins.has(name)) return undefined;
     return { status: 403, why: `Origin ${name ?? 'that is no web page’s'} is not allowed` };
   }
-}
-
-/** The name of a host header in lower case, without its port; undefined when it is not of the grammar. */
-function hostOf(header: string | undefined): string | undefined {
-  const hit = header === undefined ? null : HOST.exec(header);
-  if (hit === null || Number(hit[2] ?? 0) > 65_535) return undefined;
-  return hit[1]?.toLowerCase();
 }
 
 function times(name: string, rawHeaders: readonly string[]): number {

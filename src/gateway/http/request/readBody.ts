@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { utf8Text } from '../../../core/text/utf8Text.js';
+import { strictText } from '../../../core/text/strictText.js';
 import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
 import { LARGE_BODY_CHARS, LargeBody } from '../../rpc/LargeBody.js';
 import type { HeldBytes } from '../HeldBytes.js';
@@ -25,6 +25,7 @@ export interface BodyBounds {
 
 /** A piece smaller than this is copied: a slice of a few bytes holds the whole buffer it was read into. */
 const SMALL_BYTES = 16 * 1_024;
+const NO_TEXT: Body = Object.freeze({ status: 400, why: 'the body is not UTF-8' });
 const GONE: Body = Object.freeze({ gone: true });
 
 /** The charset that a content type names, in quotes or without (RFC 9110, 8.3.1). */
@@ -63,6 +64,7 @@ function givenBody(parsed: ParsedBody, tooLarge: Body, maxBytes: number): Body {
   if ('lost' in parsed)
     return { status: 500, why: 'the body was read before the proxy got it, and is not in req.body' };
   if ('deep' in parsed) return { status: 400, why: 'the body is nested too deep' };
+  if ('foreign' in parsed) return NO_TEXT;
   return Buffer.byteLength(parsed.text) > maxBytes ? tooLarge : { ...parsed, given: true };
 }
 
@@ -121,8 +123,12 @@ class BodyReader {
     const parts =
       this.#joint === undefined ? [...this.#chunks] : [...this.#chunks, this.#joint.subarray(0, this.#used)];
     const [only] = parts;
-    if (this.#bytes >= LARGE_BODY_CHARS) this.#end({ text: new LargeBody(parts, this.#bytes) });
-    else this.#end({ text: utf8Text(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts)) });
+    if (this.#bytes >= LARGE_BODY_CHARS) {
+      this.#end({ text: new LargeBody(parts, this.#bytes) });
+      return;
+    }
+    const text = strictText(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts));
+    this.#end(text === undefined ? NO_TEXT : { text });
   };
 
   /** False when there is no room for it. */

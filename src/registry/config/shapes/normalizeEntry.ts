@@ -1,7 +1,7 @@
 import { TYPES } from '../entrySchema.js';
-import { isAnyUrl, transportOf } from '../reach/transports.js';
 import { isObject } from './findServers.js';
 import { opencodeReferences } from './references.js';
+import { isAnyUrl, transportOf } from './transports.js';
 
 /** An entry in the words of this toolkit, whichever program's words it was written in. */
 export interface NormalizedEntry {
