@@ -11,8 +11,6 @@ export {
   Balancer,
   type BalancerInspection,
   type BalancerOptions,
-  BalancerPick,
-  type BalancerTarget,
   type PickOptions,
 } from './balance/Balancer.js';
 export {
@@ -32,7 +30,8 @@ export {
   type OutlierDetectorOptions,
   type OutlierInspection,
 } from './balance/OutlierDetector.js';
-export type { BalancePolicy } from './balance/policies.js';
+export { BalancerPick, type BalancerTarget } from './balance/pick/BalancerPick.js';
+export type { BalancePolicy } from './balance/pick/policies.js';
 export {
   RETRY_BUDGET_DEFAULTS,
   RetryBudget,

@@ -30,7 +30,7 @@ export { HTTP_DEFAULTS } from '../connection/net/httpOptions.js';
 export { type EraStore, type EraVerdict, MemoryEraStore } from '../core/era/EraStore.js';
 export type { Clock, Closeable, CloseOptions, LogFn, Logger, Timer } from '../core/index.js';
 export type { BackoffOptions } from '../core/time/backoff.js';
-export type { RouterCounts } from '../targets/Router.js';
+export type { RouterCounts } from '../targets/routes.js';
 export type { CanaryCounts, MirrorCounts } from '../targets/Shadow.js';
 export type { SpreadStats, TargetStats } from '../targets/stats/groupStats.js';
 export type { ConfiguredTransport, Connector, ConnectRequest } from './connectors/Connector.js';

@@ -118,6 +118,14 @@ export class MovingSubscription<S extends TargetSubscription> {
   }
 }
 
+/** Calls `over` when a subscription has ended. */
+export const untilEnded =
+  (over: () => void) =>
+  <S extends TargetSubscription>(subscription: S): S => {
+    subscription.ended.then(over, over);
+    return subscription;
+  };
+
 /** Whether there is no such server any more, or not before it is started again. */
 export const isGone = (error: unknown): boolean =>
   error instanceof ServerStoppedError || error instanceof ClosedError || error instanceof ServerNotFoundError;

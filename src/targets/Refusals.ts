@@ -4,9 +4,14 @@ import type { Params } from '../connection/protocol/messages.js';
 import type { Clock } from '../core/clock.js';
 import { ForbiddenError, isOfRequest, RateLimitedError, UnauthorizedError } from '../core/errors.js';
 import { keyText } from '../core/text/ownText.js';
+import type { Blame } from './routes.js';
 
 /** For so long a target gets none of the calls that it would refuse, while there are others. */
 const AVOIDED_MS = 10_000;
+/** A target that was silent is avoided for so many times as long as a call waited there, so that a tenth of the time is lost to it at most ... */
+const AVOIDED_FACTOR = 10;
+/** ... but no longer than this. */
+const MAX_AVOIDED_MS = 300_000;
 const MAX_REFUSALS = 10_000;
 
 /** What of a call decides whether a target refuses it. */
@@ -27,7 +32,7 @@ export const isRefusal = (error: unknown): boolean =>
  * targets for a while, and those of others do not, so that no caller loses a target by what another may not do. A 403 concerns
  * one principal's calls of one tool, a 401 or 429 all of one principal's calls. So does a failure that its caller may have brought
  * about alone: to that caller the target fails, to others perhaps not. A status that speaks of the request (400, 413) concerns one
- * caller's calls of one tool.
+ * caller's calls of one tool, and so does a call that was given up without an answer.
  */
 export class Refusals {
   readonly #clock: Clock;
@@ -38,13 +43,16 @@ export class Refusals {
     this.#clock = clock;
   }
 
-  /** What a target's call failed with. `voter`: the caller whose vote against the target that is. */
-  failed(target: string, call: RefusableCall, error: unknown, voter?: string): void {
-    if (voter !== undefined) this.#untilMs.set(voteKey(target, voter), this.#clock.now() + AVOIDED_MS);
-    if (isOfRequest(error)) this.#untilMs.set(requestKey(target, call), this.#clock.now() + AVOIDED_MS);
-    if (!isRefusal(error)) return;
-    const of = error instanceof ForbiddenError ? ofTool(call) : undefined;
-    this.#untilMs.set(keyOf(target, call, of), this.#clock.now() + AVOIDED_MS);
+  /** What a target's call failed with, and who has to do with it. */
+  failed(target: string, call: RefusableCall, error: unknown, { voter, lateMs = 0 }: Partial<Blame> = {}): void {
+    if (voter !== undefined) this.#avoid(voteKey(target, voter));
+    if (isOfRequest(error)) this.#avoid(requestKey(target, call));
+    if (lateMs > 0) this.#avoid(requestKey(target, call), Math.min(AVOIDED_FACTOR * lateMs, MAX_AVOIDED_MS));
+    if (isRefusal(error)) this.#avoid(keyOf(target, call, error instanceof ForbiddenError ? ofTool(call) : undefined));
+  }
+
+  #avoid(key: string, forMs = 0): void {
+    this.#untilMs.set(key, this.#clock.now() + Math.max(AVOIDED_MS, forMs));
   }
 
   /** Whether the target is to be avoided for the call. */

@@ -1,13 +1,23 @@
-import type { BalancerPick } from '../concurrent/balance/Balancer.js';
 import { hedge } from '../concurrent/balance/hedge.js';
 import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
+import type { BalancerPick } from '../concurrent/balance/pick/BalancerPick.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
 import { AcquireTimeoutError, endOf, neverRan, ProtocolError, ServerStoppedError } from '../core/errors.js';
 import { type RefusableCall, Refusals } from './Refusals.js';
-import { aside, endFailed, failureOf, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
+import {
+  aside,
+  checkResult,
+  endAnswered,
+  endFailed,
+  failureOf,
+  type RoutedCall,
+  type RoutedOptions,
+  type RouterCounts,
+  type RouterOptions,
+} from './routes.js';
 import { Shadow } from './Shadow.js';
-import { SEVERAL, sessionKey } from './Stickiness.js';
+import { hashKey, SEVERAL } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
 import { leftOf, type Walk } from './walk.js';
 
@@ -18,17 +28,6 @@ const SAME_TASK = 'several of its targets gave the same task id, so that whose t
 
 /** How long a call waits for a target that starts before another one is tried, or started, too; the start goes on. */
 const OTHER_AFTER_MS = 1_000;
-
-/** What a router has counted. */
-export interface RouterCounts {
-  /** Attempts on another target after one that failed. */
-  readonly retries: number;
-  /** Retries and hedges that the budget refused. */
-  readonly refusedRetries: number;
-  readonly hedges: number;
-  /** Hedges that answered first. */
-  readonly hedgesWon: number;
-}
 
 /**
  * Sends each call to one of several targets, and to another where the first fails in a way that allows it: what provably never
@@ -90,7 +89,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       }
     }
     const avoids = call && this.#avoider(call);
-    const wanted = { key: keyOf(caller), exclude: (id: string): boolean => tried.has(id), avoids };
+    const wanted = { key: hashKey(caller), exclude: (id: string): boolean => tried.has(id), avoids };
     const pick = targets.pick(wanted);
     if (pick === undefined) return undefined;
     const { target } = pick;
@@ -111,7 +110,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
 
   /** Whether what failed on `target` may be tried on another; a session that never began there is free to go. */
   leaves(error: unknown, target: Target<S>, caller: Caller | undefined): boolean {
-    const { sharing, sticky } = this.#options;
+    const { sharing, sticky, targets } = this.#options;
     const failure = failureOf(error);
     if (sharing === 'shared') return failure !== 'stands';
     if (sharing === 'leased') return failure === 'unreached';
@@ -124,19 +123,11 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     // It was there: an answer, a timeout and an abort show as much as an outcome that is not known.
     if (failure !== 'unreached' && failure !== 'unsent' && !neverRan(error)) session.established = true;
     // This call is not sent to a session that it was not made for; the next one begins another.
-    if ((failure === 'unsent' || failure === 'unreached') && this.#isGone(target)) {
+    if ((failure === 'unsent' || failure === 'unreached') && targets.isGone(target)) {
       sticky.unbind(caller ?? {}, target);
       this.#options.onLost(target, caller);
     }
     return false;
-  }
-
-  /** Whether it is left alone for its failures while others are not. */
-  #isGone(target: Target<S>): boolean {
-    const health = this.#options.targets.balancer.inspect();
-    const out = new Set(health.filter((each) => each.health?.ejected === true).map(({ id }) => id));
-    const gone = (each: Target<S>): boolean => out.has(each.id) || each.server.refuses;
-    return gone(target) && this.#options.targets.main.some((each) => each !== target && each.weight > 0 && !gone(each));
   }
 
   request(call: RoutedCall<S, O>): Promise<unknown> {
@@ -171,9 +162,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   async #pinned(call: RoutedCall<S, O>, target: Target<S>): Promise<unknown> {
     const pick = this.#options.targets.balancer.pick({ exclude: (id) => id !== target.id });
     try {
-      const result = await call.send(target.server, call.options);
-      pick?.succeeded(callerName(call.options.caller));
-      return this.#answered(call, result, target);
+      return this.#answered(call, await call.send(target.server, call.options), target, pick);
     } catch (error) {
       endFailed(pick, error, call.options);
       throw error;
@@ -228,11 +217,10 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       const startedMs = measured ? clock.now() : 0;
       try {
         const left = yields || again ? leftOf(given, walk, this.#options, yields ? OTHER_AFTER_MS : undefined) : given;
-        const result = await call.send(target.server, left);
-        pick?.succeeded(caller);
+        const answer = await this.#answered(call, await call.send(target.server, left), target, pick);
         // A hedge records what it waited for by itself.
         if (measured) this.#latencies.record(clock.now() - startedMs);
-        return this.#answered(call, result, target);
+        return answer;
       } catch (error) {
         again = true;
         const nowMs = clock.now();
@@ -244,8 +232,7 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
         }
         const lost = given.signal?.aborted === true && outrun?.() === true;
         if (lost) pick?.outrun();
-        const voter = lost ? undefined : endFailed(pick, error, given);
-        this.#refusals.failed(target.id, refusable, error, voter);
+        else this.failed(target, pick, error, given, refusable);
         walk.told = endOf(walk.told, error);
         if (!this.leaves(error, target, given.caller) || given.signal?.aborted === true || nowMs >= walk.untilMs)
           throw walk.told;
@@ -262,6 +249,17 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     }
   }
 
+  /** What went to a target failed there. */
+  failed(
+    { id }: Target<S>,
+    pick: BalancerPick<Target<S>> | undefined,
+    error: unknown,
+    options: RoutedOptions,
+    call: RefusableCall,
+  ): void {
+    this.#refusals.failed(id, call, error, endFailed(pick, error, options));
+  }
+
   /** How long a call, lease or subscription may wait for all targets together: after one that is silent there is time for another. */
   acquireMs({ acquireTimeoutMs }: { readonly acquireTimeoutMs?: number | undefined }): number {
     return acquireTimeoutMs ?? 2 * this.#options.startTimeoutMs;
@@ -275,9 +273,16 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
     return late.size > 0 || this.#options.targets.main.some(({ id, weight }) => weight > 0 && !tried.has(id));
   }
 
-  /** The answer as its caller is to get it. */
-  #answered({ method, params, options }: RoutedCall<S, O>, result: unknown, target: Target<S>): unknown {
+  /** The answer as its caller is to get it. @throws ProtocolError for one that is none */
+  #answered(
+    { method, params, options }: RoutedCall<S, O>,
+    result: unknown,
+    target: Target<S>,
+    pick: BalancerPick<Target<S>> | undefined,
+  ): unknown {
     const { server, sticky, sharing } = this.#options;
+    checkResult(server, method, result);
+    endAnswered(pick, method, result, options);
     sticky.answered(method, params, options.caller, result, target);
     if (sharing !== 'bound')
       return method === 'tasks/list' ? sticky.ownTasks(server, options.caller, result, target) : result;
@@ -290,9 +295,4 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
   #mainAfterMs(): number {
     return this.#latencies.count < 20 ? 1_000 : (this.#latencies.quantile(0.95) ?? 1_000);
   }
-}
-
-/** What `hash` goes by. */
-function keyOf(caller: Caller | undefined): string | undefined {
-  return caller?.key === undefined && caller?.principal === undefined ? undefined : sessionKey(caller);
 }

@@ -9,7 +9,7 @@ import { inTurnOrNow } from '../core/time/turns.js';
 import { withDeadline } from '../core/time/within.js';
 import { canonical } from '../registry/config/fingerprint.js';
 import type { RefusableCall, Refusals } from './Refusals.js';
-import { aside, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
+import { aside, checkResult, type RoutedCall, type RoutedOptions, type RouterOptions } from './routes.js';
 import { binds } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
 
@@ -72,8 +72,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { targets, random } = this.#options;
     const { mirror, canary, config } = targets;
     if (mirror === undefined && canary === undefined) return run();
-    // What a list of it said would be kept for others; by a ping a target comes up, whose handshake is asked for then.
-    const tried = canary !== undefined && !call.method.endsWith('/list') && call.method !== 'ping';
+    const tried = canary !== undefined && !call.method.endsWith('/list') && !OF_THE_SERVER.has(call.method);
     const chosen = tried && random() < (config.canary?.ratio ?? DEFAULT_RATIO);
     const answer = chosen && !this.#avoids(canary, call) ? this.#try(call, canary, run, mainAfterMs()) : run();
     if (mirror === undefined || random() >= (config.mirror?.ratio ?? DEFAULT_RATIO)) return answer;
@@ -86,7 +85,7 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     return this.#refusals.avoids(target.id, refusable(call));
   }
 
-  /** A failure of the canary is no answer, whatever it says: the targets have the last word. */
+  /** A failure of the canary is no answer, whatever it says: the targets have the last word, also while it has not answered. */
   async #try(
     call: RoutedCall<S, O>,
     canary: Target<S>,
@@ -98,20 +97,34 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
     const { clock, server } = this.#options;
     let main: Promise<Answer> | undefined;
     let unsent = false;
+    let failed = false;
+    let lose: (error: unknown) => void = () => undefined;
+    const lost = new Promise<never>((_, reject) => {
+      lose = reject;
+    });
+    lost.catch(() => undefined);
     const ask = (own: AbortSignal): Promise<Answer> => {
-      main ??= run(own).then((result) => ({ result, by: 'main' }));
+      main ??= run(own).then(
+        (result) => ({ result, by: 'main' }),
+        (error: unknown) => {
+          failed = true;
+          lose(error);
+          throw error;
+        },
+      );
       return main;
     };
     const attempt = async (own: AbortSignal, number: number): Promise<Answer> => {
       if (number > 1) return ask(own);
       try {
         const { options, taken } = aside(server, call.options, own);
-        const result = taken(await call.send(canary.server, options, 'canary'));
+        const result = taken(await Promise.race([call.send(canary.server, options, 'canary'), lost]));
+        checkResult(server, call.method, result);
         if (isToolError(result)) throw new Error('the canary answered with an error');
         if (binds(call.method, call.params, result)) throw new Error('the canary alone could go on with its answer');
         return { result, by: 'canary' };
       } catch (error) {
-        if (signal?.aborted === true) throw error;
+        if (failed || signal?.aborted === true) throw error;
         unsent = neverRan(error);
         this.#refusals.failed(canary.id, refusable(call), error);
         return ask(own);
@@ -193,6 +206,9 @@ export class Shadow<S extends RoutedServer, O extends RoutedOptions> {
 }
 
 const DEFAULT_RATIO = 0.01;
+
+/** A canary is not asked what the server can do; by a ping a target comes up, whose handshake is asked for then. What a list of it said would be kept for others, too. */
+const OF_THE_SERVER: ReadonlySet<string> = new Set(['ping', 'server/discover']);
 
 const refusable = <S, O extends RoutedOptions>({ method, params, options }: RoutedCall<S, O>): RefusableCall => ({
   method,

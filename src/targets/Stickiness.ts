@@ -192,6 +192,11 @@ export function sessionKey(caller: Pick<Caller, 'principal' | 'key'> | undefined
   return JSON.stringify([caller?.principal ?? '', caller?.key ?? '']);
 }
 
+/** What `hash` goes by. */
+export function hashKey(caller: Caller | undefined): string | undefined {
+  return caller?.key === undefined && caller?.principal === undefined ? undefined : sessionKey(caller);
+}
+
 /** Whose share of what is remembered it counts to: its subject's, else that of where it asks from, else its session's. */
 function ownerOf({ principal, subject = principal, origin, key }: Caller = {}): string {
   return JSON.stringify(subject !== undefined ? { subject } : origin !== undefined ? { origin } : { key });

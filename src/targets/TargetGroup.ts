@@ -192,24 +192,29 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
 
   /** On the target of the caller's session, or on one that takes it. */
   async onOne<T>(
-    { caller, acquireTimeoutMs }: { readonly caller?: Caller | undefined; readonly acquireTimeoutMs?: number },
+    options: Pick<RoutedOptions, 'caller' | 'signal' | 'acquireTimeoutMs'>,
     run: OnTarget<S, T>,
   ): Promise<T> {
+    const { caller, acquireTimeoutMs } = options;
     const { clock } = this.#options;
     const untilMs = clock.now() + this.router.acquireMs({ acquireTimeoutMs });
     const tried = new Set<string>();
+    // What is begun there and goes on is all one to who is refused it.
+    const call = { method: '', params: undefined, caller };
     let last: unknown = new ClosedError(`server ${this.#name}`);
     for (;;) {
-      const chosen = this.router.choose(caller, tried);
+      const chosen = this.router.choose(caller, tried, call);
       if (chosen === undefined) throw last;
       const { target, pick } = chosen;
       tried.add(target.id);
       try {
         const left = tried.size > 1 &&
           acquireTimeoutMs !== undefined && { acquireTimeoutMs: Math.max(0, untilMs - clock.now()) };
-        return await run(target.server, { ...this.callerOf(caller), ...left }, () => pick?.abandoned());
+        const own = await run(target.server, { ...this.callerOf(caller), ...left }, () => pick?.abandoned());
+        pick?.lasts();
+        return own;
       } catch (error) {
-        pick?.abandoned();
+        this.router.failed(target, pick, error, options, call);
         last = error;
         if (!this.router.leaves(error, target, caller) || clock.now() >= untilMs) throw error;
       }
@@ -223,7 +228,11 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
   async onEach<T>(caller: Caller | undefined, run: OnTarget<S, T>): Promise<T> {
     const plain = this.callerOf(caller);
     const up = this.targets.main.filter(({ server }) => server.info(plain.caller) !== undefined);
-    if (this.#options.sharing === 'bound' || up.length === 0) return this.onOne({ caller }, run);
+    if (this.#options.sharing === 'bound' || up.length === 0) {
+      return this.onOne(caller === undefined ? {} : { caller }, (server, own, over) =>
+        run(server, own, over).finally(over),
+      );
+    }
     const told = up.map(({ server }) => run(server, plain, () => undefined));
     return Promise.any(told).catch((error: AggregateError) => {
       throw error.errors[0];

@@ -1,5 +1,6 @@
-import { Balancer, type BalancerPick, type PickOptions } from '../concurrent/balance/Balancer.js';
+import { Balancer, type PickOptions } from '../concurrent/balance/Balancer.js';
 import { OutlierDetector } from '../concurrent/balance/OutlierDetector.js';
+import type { BalancerPick } from '../concurrent/balance/pick/BalancerPick.js';
 import type { Caller } from '../connection/calls/Caller.js';
 import type { Clock } from '../core/clock.js';
 import type { Logger } from '../core/logger.js';
@@ -121,6 +122,12 @@ export class TargetTable<S extends RoutedServer> {
   /** Whether a call may go to another than those that it was tried on, without being refused or likely to fail. */
   hasWell(tried: ReadonlySet<string>, avoids: (id: string) => boolean): boolean {
     return this.#main.some(({ id, weight }) => weight > 0 && !tried.has(id) && !avoids(id) && this.#isWell(id));
+  }
+
+  /** Whether a target is left alone for its failures while others are not. */
+  isGone(target: Target<S>): boolean {
+    const gone = ({ id, server }: Target<S>): boolean => this.#outliers.share(id) === 0 || server.refuses;
+    return gone(target) && this.#main.some((each) => each !== target && each.weight > 0 && !gone(each));
   }
 
   #isWell(id: string): boolean {

@@ -1,17 +1,22 @@
-import type { BalancerPick } from '../concurrent/balance/Balancer.js';
+import type { BalancerPick } from '../concurrent/balance/pick/BalancerPick.js';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
+import { isToolError } from '../connection/calls/toolError.js';
+import { membersOf, skipSpace } from '../connection/channel/codec/members.js';
 import { methodNotFound } from '../connection/channel/ServerRequests.js';
-import type { CallOptions, Params, RequestHandler } from '../connection/protocol/messages.js';
+import { type CallOptions, LIST_METHODS, type Params, type RequestHandler } from '../connection/protocol/messages.js';
+import { isObject } from '../connection/protocol/objectOf.js';
 import type { Clock } from '../core/clock.js';
 import {
   BackingOffError,
   CircuitOpenError,
   ClosedError,
+  confirmAlive,
   isOfRequest,
   isServerFault,
   isVote,
   NotSentError,
   PoolkitError,
+  ProtocolError,
   QueueFullError,
   RateLimitedError,
   RequestTimeoutError,
@@ -19,6 +24,7 @@ import {
   ServerStoppedError,
   StartError,
 } from '../core/errors.js';
+import { utf8Text } from '../core/text/utf8Text.js';
 import { isOwnEnd } from '../core/wait/Cancellation.js';
 import type { Sharing } from '../registry/config/ServerConfig.js';
 import type { Stickiness } from './Stickiness.js';
@@ -113,17 +119,29 @@ export function failureOf(error: unknown): Failure {
   return isServerFault(error) ? 'unknown' : 'stands';
 }
 
+/** What a router has counted. */
+export interface RouterCounts {
+  /** Attempts on another target after one that failed. */
+  readonly retries: number;
+  /** Retries and hedges that the budget refused. */
+  readonly refusedRetries: number;
+  readonly hedges: number;
+  /** Hedges that answered first. */
+  readonly hedgesWon: number;
+}
+
 /**
  * What a failed call says of its target: an error of the protocol, or a status that speaks of the request, is an answer, though none by whose
- * time it is judged; an abort or a refusal says nothing (`Refusals` has it). What one caller brought about, with a short time or with credentials that fail, must not cost all others a target.
+ * time it is judged; a refusal says nothing (`Refusals` has it). What one caller brought about, with credentials that fail, must not cost all others a target; what it gave up, by an abort or
+ * by a time of its own, says for how long it had no answer.
  */
 export function verdictOf(
   error: unknown,
   { timeoutMs, deadlineMs, ...ends }: RoutedOptions,
-): 'rejected' | 'failed' | 'abandoned' {
-  if (isOwnEnd(error, ends)) return 'abandoned';
+): 'rejected' | 'failed' | 'gaveUp' | 'abandoned' {
+  if (isOwnEnd(error, ends)) return 'gaveUp';
   if (error instanceof RpcError || isOfRequest(error)) return 'rejected';
-  if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'abandoned';
+  if (error instanceof RequestTimeoutError) return (timeoutMs ?? deadlineMs) === undefined ? 'failed' : 'gaveUp';
   if (
     error instanceof BackingOffError ||
     error instanceof CircuitOpenError ||
@@ -137,21 +155,80 @@ export function verdictOf(
   return failure === 'stands' || failure === 'refused' ? 'abandoned' : 'failed';
 }
 
-/**
- * Ends the pick of a call that failed. A failure that its caller may have brought about alone is a vote, and the voter is returned; of a
- * caller without a name, which is the program itself, each failure counts in full.
- */
-export function endFailed<T>(
+/** A longer list is believed. */
+const MAX_LIST_BYTES = 1_024 * 1_024;
+const OPEN_BRACE = 0x7b;
+
+/** The member in which a method's result has its list. */
+const ITEMS: ReadonlyMap<string, string> = new Map(
+  Object.entries(LIST_METHODS).map(([kind, method]) => [method, kind]),
+);
+
+/** Why what a server answered is no result of the method, where it is none: it is no object, or lists nothing. Of a large list that is not looked at. */
+export function resultProblem(method: string, result: unknown): string | undefined {
+  const raw = result instanceof Uint8Array;
+  if (raw ? result[0] !== OPEN_BRACE : !isObject(result)) return `its result of ${method} is no object`;
+  const kind = ITEMS.get(method);
+  if (kind === undefined) return undefined;
+  return (raw ? listsBytes(result, kind) : listsValues((result as Readonly<Record<string, unknown>>)[kind]))
+    ? undefined
+    : `its ${method} has no array of ${kind}`;
+}
+
+/** Whether it is an array, of objects as far as its first item tells. */
+const listsValues = (items: unknown): boolean => Array.isArray(items) && (items.length === 0 || isObject(items[0]));
+
+function listsBytes(result: Uint8Array, kind: string): boolean {
+  if (result.length > MAX_LIST_BYTES) return true;
+  const text = utf8Text(Buffer.from(result.buffer, result.byteOffset, result.byteLength));
+  const members = membersOf(text);
+  if (members === undefined) return true;
+  const start = members.find(({ key }) => key === kind)?.valueStart;
+  return start !== undefined && text[start] === '[' && '{]'.includes(text.charAt(skipSpace(text, start + 1)));
+}
+
+/** @throws ProtocolError for what is no result of the method, which is a vote of the caller: its server wrote it */
+export function checkResult(server: string, method: string, result: unknown): void {
+  const problem = resultProblem(method, result);
+  if (problem === undefined) return;
+  const error = new ProtocolError(server, problem);
+  confirmAlive(error);
+  throw error;
+}
+
+/** Ends the pick of a call that was answered: that a tool failed says nothing of how long its results take. */
+export function endAnswered<T>(
   pick: BalancerPick<T> | undefined,
-  error: unknown,
-  options: RoutedOptions,
-): string | undefined {
+  method: string,
+  result: unknown,
+  { caller }: RoutedOptions,
+): void {
+  if (method === 'tools/call' && isToolError(result)) pick?.rejected(callerName(caller));
+  else pick?.succeeded(callerName(caller));
+}
+
+/** Who has to do with a failure of a target. */
+export interface Blame {
+  /** The caller whose vote against the target it is. */
+  readonly voter: string | undefined;
+  /** For how long the call had no answer, in ms, where it was given up far later than is usual; else 0. */
+  readonly lateMs: number;
+}
+
+const NO_ONE: Blame = Object.freeze({ voter: undefined, lateMs: 0 });
+
+/**
+ * Ends the pick of a call that failed. A failure that its caller may have brought about alone is a vote; of a caller without a name, which is
+ * the program itself, each failure counts in full.
+ */
+export function endFailed<T>(pick: BalancerPick<T> | undefined, error: unknown, options: RoutedOptions): Blame {
   const verdict = verdictOf(error, options);
   const caller = callerName(options.caller);
   if (verdict === 'rejected') pick?.rejected(caller);
   if (verdict === 'abandoned') pick?.abandoned();
-  if (verdict !== 'failed') return undefined;
+  if (verdict === 'gaveUp') return { voter: undefined, lateMs: pick?.gaveUp(caller) ?? 0 };
+  if (verdict !== 'failed') return NO_ONE;
   const voter = isVote(error) || error instanceof RequestTimeoutError ? caller : undefined;
   pick?.failed(voter);
-  return voter;
+  return { voter, lateMs: 0 };
 }

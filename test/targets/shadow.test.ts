@@ -4,6 +4,7 @@ import { RateLimiter } from '../../src/concurrent/limiter/RateLimiter.js';
 import type { CallTrace } from '../../src/pool/server/calls/trace.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
+import { failure } from '../support/rawCalls.js';
 import { type Exchange, RawServer, said } from '../support/rawServer.js';
 import { idempotent, many, pool, several, upstream, who } from '../support/upstreams.js';
 
@@ -78,6 +79,33 @@ test.each<[string, object]>([
   await expect.poll(() => of.stats('app').inFlight).toBe(0);
 });
 
+test.each([null, 'text', 5])('an answer %j of a canary is none', async (result) => {
+  const main = await upstream('main');
+  const before = ({ message, json }: Exchange): boolean => {
+    if (message?.method === 'tools/call') json({ jsonrpc: '2.0', id: message.id, result });
+    return message?.method === 'tools/call';
+  };
+  const canary = closeAfter(await RawServer.listen({ before }));
+  const of = pool();
+  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
+  expect(await who(of, idempotent)).toBe('main');
+});
+
+test('the targets’ error ends a call whose canary hangs', async () => {
+  const [main, canary] = await Promise.all([upstream('main', { plan: ERROR }), upstream('canary', { tools: SLOW })]);
+  const clock = new FakeClock();
+  const of = pool({ clock });
+  of.addServer(several([{ url: main.url }], { canary: { to: { url: canary.url }, ratio: 1 } }));
+  await of.startServer('app');
+  const failed = failure(who(of, idempotent));
+  await expect.poll(() => canary.ran('who')).toBe(1);
+  // No more: the call's own time is a minute.
+  await clock.advance(1_000);
+  expect(await failed).toMatchObject({ code: 'ERR_RPC', rpcCode: -32_000 });
+  expect(of.stats('app').spread?.canary).toEqual({ asked: 1, answered: 0, replaced: 1 });
+  await expect.poll(() => of.stats('app').inFlight).toBe(0);
+});
+
 test('a share is a share', async () => {
   const [main, canary] = await Promise.all([upstream('main'), upstream('canary')]);
   const of = pool();
@@ -135,6 +163,7 @@ test('a canary says nothing that lasts: lists, and answers that it alone could g
   of.addServer(several([{ url: main.url }], { canary: { to: { url: lists.url }, ratio: 1 } }));
   const first = (await of.request('app', 'tools/list', {})) as { tools: { name: string }[] };
   expect(first.tools.map(({ name }) => name)).not.toContain('a');
+  await of.request('app', 'server/discover').catch(() => undefined);
   expect(of.stats('app').spread?.canary).toMatchObject({ asked: 0 });
   // A gateway pings to have a target come up, and asks for its handshake then.
   const fresh = pool();

@@ -9,20 +9,11 @@ import {
   checkText,
   withDefaults,
 } from '../../core/options.js';
-import { hash32 } from './hashing.js';
 import { OutlierDetector, type OutlierInspection } from './OutlierDetector.js';
-import { type BalancePolicy, type Candidate, type Choose, observe, policy, rejectedMs } from './policies.js';
-
-export interface BalancerTarget<T> {
-  /** Names it: unique among the targets. A target of an update with a known id keeps its load and its latencies. */
-  readonly id: string;
-  /** What a pick hands out. */
-  readonly target: T;
-  /** Its part of the calls in relation to the others, from 0 (none) to 1,000,000. @defaultValue 1 */
-  readonly weight?: number | undefined;
-  /** Where it is; those of the balancer's own zone are preferred. @defaultValue none */
-  readonly zone?: string | undefined;
-}
+import { BalancerPick, type BalancerTarget, type End, Entry } from './pick/BalancerPick.js';
+import { hash32 } from './pick/hashing.js';
+import { failedMs, isKnown, isLate, observe, rejectedMs, unanswered } from './pick/latency.js';
+import { type BalancePolicy, type Choose, policy } from './pick/policies.js';
 
 export interface BalancerOptions<T> {
   /** What is picked from, by name. */
@@ -66,96 +57,10 @@ export interface BalancerInspection {
   readonly weight: number;
   readonly zone: string | undefined;
   readonly inFlight: number;
-  /** Peak-EWMA of the latency in ms; undefined before the first answer. */
+  /** Peak-EWMA of the latency in ms, where calls were given up at least so long; undefined while nothing is known. */
   readonly ewmaMs: number | undefined;
   readonly picked: number;
   readonly health: OutlierInspection | undefined;
-}
-
-/** What a failure counts as at the least, in ms, before it is doubled. */
-const FAILURE_MS = 1;
-/** Failures in a row make a target no slower than this, in ms, by themselves. */
-const MAX_FAILURE_MS = 60_000;
-
-class Entry<T> implements Candidate {
-  readonly id: string;
-  readonly hash: number;
-  target: T;
-  weight: number;
-  zone: string | undefined;
-  share = 0;
-  inFlight = 0;
-  ewmaMs = 0;
-  ewmaAtMs = 0;
-  credit = 0;
-  picked = 0;
-  rejected: string | undefined;
-
-  constructor({ id, target, weight = 1, zone }: BalancerTarget<T>) {
-    this.id = id;
-    this.hash = hash32(id);
-    this.target = target;
-    this.weight = weight;
-    this.zone = zone;
-  }
-}
-
-type End = 'succeeded' | 'failed' | 'rejected' | 'outrun' | 'abandoned' | 'withdrawn';
-type EndOfPick<T> = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined) => void;
-
-/** A call on its way to a target. End it once, by one of the six; again is a no-op. */
-export class BalancerPick<T> {
-  readonly id: string;
-  readonly target: T;
-  readonly #entry: Entry<T>;
-  readonly #end: EndOfPick<T>;
-  readonly #startedMs: number;
-  #over = false;
-
-  /** @internal */
-  constructor(entry: Entry<T>, startedMs: number, end: EndOfPick<T>) {
-    this.id = entry.id;
-    this.target = entry.target;
-    this.#entry = entry;
-    this.#startedMs = startedMs;
-    this.#end = end;
-  }
-
-  /** It was answered: its latency counts. `caller`: whose call it was. */
-  succeeded(caller?: string): void {
-    this.#finish('succeeded', caller);
-  }
-
-  /** It failed by the target's fault. `voter`: the caller that may have brought it about by itself, see `OutlierDetector.failed`. */
-  failed(voter?: string): void {
-    this.#finish('failed', voter);
-  }
-
-  /** It was answered with an error, which is no failure of the target and says nothing of how long a result takes. `caller`: whose call it was. */
-  rejected(caller?: string): void {
-    this.#finish('rejected', caller);
-  }
-
-  /** Another target answered first, and it was given up: it would have taken at least this long. */
-  outrun(): void {
-    this.#finish('outrun');
-  }
-
-  /** It ended without telling anything of the target. */
-  abandoned(): void {
-    this.#finish('abandoned');
-  }
-
-  /** Nothing was sent there after all: it does not count as picked. */
-  withdrawn(): void {
-    this.#finish('withdrawn');
-  }
-
-  #finish(how: End, caller?: string): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#end(this.#entry, how, this.#startedMs, caller);
-  }
 }
 
 /**
@@ -166,29 +71,43 @@ export class Balancer<T> {
   readonly #choose: Choose;
   readonly #options;
   /** One function for all picks. */
-  readonly #ended = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined): void => {
+  readonly #ended = (entry: Entry<T>, how: End, startedMs: number, caller: string | undefined): number => {
     entry.inFlight--;
-    if (how === 'withdrawn') entry.picked--;
-    if (how === 'abandoned' || how === 'withdrawn') return;
     const { clock, ewmaDecayMs, outliers } = this.#options;
-    if (how === 'failed' && caller !== undefined) {
-      // It must keep no calls of others away.
-      outliers?.failed(entry.id, caller);
-      return;
-    }
+    const entries = this.#entries;
     const nowMs = clock.now();
-    let latencyMs = nowMs - startedMs;
-    if (how === 'succeeded') entry.rejected = undefined;
-    else if (how === 'rejected') latencyMs = Math.max(latencyMs, rejectedMs(entry, this.#entries, caller));
-    if (how === 'failed') {
-      // A failure may be quick: it counts as an answer twice as slow as any before it, so that calls stay away for a while.
-      const slowMs = Math.max(latencyMs, entry.ewmaMs, FAILURE_MS);
-      observe(entry, Math.min(2 * slowMs, Math.max(slowMs, MAX_FAILURE_MS)), nowMs, ewmaDecayMs);
+    const latencyMs = nowMs - startedMs;
+    if (how === 'succeeded') {
+      entry.quietSinceMs = nowMs;
+      entry.rejected = undefined;
+      entry.guessed = false;
+      observe(entry, latencyMs, nowMs, ewmaDecayMs);
+      outliers?.succeeded(entry.id, latencyMs, caller);
+    } else if (how === 'rejected') {
+      entry.quietSinceMs = nowMs;
+      const countsMs = rejectedMs(entry, entries, latencyMs, caller);
+      if (countsMs > 0) observe(entry, countsMs, nowMs, ewmaDecayMs);
+      outliers?.succeeded(entry.id, Math.max(latencyMs, countsMs), caller);
+    } else if (how === 'outrun') {
+      observe(entry, latencyMs, nowMs, ewmaDecayMs);
+      outliers?.succeeded(entry.id, latencyMs);
+    } else if (how === 'gaveUp') {
+      const late = isLate(entry, entries, latencyMs);
+      unanswered(entry, entries, latencyMs, nowMs, ewmaDecayMs);
+      // Those without a name are one: what a program gives up ejects no target.
+      if (late) outliers?.failed(entry.id, caller ?? '');
+      return late ? latencyMs : 0;
+    } else if (how === 'failed' && caller === undefined) {
+      entry.quietSinceMs = nowMs;
+      observe(entry, failedMs(entry, entries, latencyMs), nowMs, ewmaDecayMs);
       outliers?.failed(entry.id);
-      return;
+    } else if (how === 'withdrawn') entry.picked--;
+    else {
+      // A failure that is one caller's vote must keep no calls of others away.
+      if (how === 'failed') outliers?.failed(entry.id, caller);
+      if (!isKnown(entry)) unanswered(entry, entries, 0, nowMs, ewmaDecayMs);
     }
-    observe(entry, latencyMs, nowMs, ewmaDecayMs);
-    outliers?.succeeded(entry.id, latencyMs, caller);
+    return 0;
   };
   #entries: readonly Entry<T>[] = [];
 
@@ -266,6 +185,7 @@ export class Balancer<T> {
     const keyHash = key === undefined ? Math.floor(random() * 4_294_967_296) : hash32(key);
     const chosen = this.#choose(entries, keyHash, nowMs) as Entry<T> | undefined;
     if (chosen === undefined) return undefined;
+    if (chosen.inFlight === chosen.held) chosen.quietSinceMs = nowMs;
     chosen.inFlight++;
     chosen.picked++;
     return new BalancerPick(chosen, nowMs, this.#ended);

@@ -5,7 +5,7 @@ import { checkNames } from '../../core/options.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { ServerConfig, SeveralServersConfig, SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { targetsOf } from '../../registry/config/targets/targetsOf.js';
-import { MovingSubscription } from '../../targets/MovingSubscription.js';
+import { MovingSubscription, untilEnded } from '../../targets/MovingSubscription.js';
 import type { RoutedCall } from '../../targets/routes.js';
 import { groupState, groupStats } from '../../targets/stats/groupStats.js';
 import { TargetGroup } from '../../targets/TargetGroup.js';
@@ -97,8 +97,8 @@ export class ServerGroup {
   subscribe(...[filter, options]: Subscribe): ReturnType<Server['subscribe']> {
     const { clock, logger } = this.#context.pool;
     const open = (): ReturnType<Server['subscribe']> =>
-      this.#group.onOne({ caller: options.caller }, (server, caller) =>
-        server.subscribe(filter, { ...options, ...caller }),
+      this.#group.onOne(options, (server, own, over) =>
+        server.subscribe(filter, { ...options, ...own }).then(untilEnded(over)),
       );
     const { closing } = this.#group;
     return MovingSubscription.open(open, { server: this.name, clock, logger, signal: options.signal, closing });

@@ -1,5 +1,5 @@
 import type { ClientCapabilities } from '@modelcontextprotocol/client';
-import type { BalancePolicy } from '../../concurrent/balance/policies.js';
+import type { BalancePolicy } from '../../concurrent/balance/pick/policies.js';
 import type { OAuthSettings } from './OAuthSettings.js';
 import type { SeveralSettings } from './targets/SeveralSettings.js';
 

@@ -1,6 +1,6 @@
 import type { BalancerInspection } from '../../concurrent/balance/Balancer.js';
-import type { BalancePolicy } from '../../concurrent/balance/policies.js';
-import type { RouterCounts } from '../Router.js';
+import type { BalancePolicy } from '../../concurrent/balance/pick/policies.js';
+import type { RouterCounts } from '../routes.js';
 import type { CanaryCounts, MirrorCounts } from '../Shadow.js';
 import type { ServerFigures } from './ServerFigures.js';
 

@@ -69,13 +69,19 @@ test('a client that ends its session with calls in flight costs no other client 
   expect((await send('POST', staying, call(2, 'echo'))).text).toContain('"result"');
 });
 
-test('nor is it one of its target', () => {
+test('nor is it one of its target: it tells how long it waited', () => {
   const reason = new OutcomeUnknownError('gateway', 'a session', 'its session ended');
   const [control, cancellation] = [new AbortController(), new Cancellation()];
   control.abort(reason);
   cancellation.abort(reason);
-  expect(verdictOf(reason, { signal: control.signal })).toBe('abandoned');
-  expect(verdictOf(reason, { cancellation })).toBe('abandoned');
+  expect(verdictOf(reason, { signal: control.signal })).toBe('gaveUp');
+  expect(verdictOf(reason, { cancellation })).toBe('gaveUp');
   expect(verdictOf(reason, {})).toBe('failed');
+  const late = new RequestTimeoutError('s', 'ping', 1);
+  expect([{ timeoutMs: 1 }, { deadlineMs: 1 }, {}].map((own) => verdictOf(late, own))).toEqual([
+    'gaveUp',
+    'gaveUp',
+    'failed',
+  ]);
   expect(verdictOf(new ProtocolError('s', 'x'), { signal: control.signal })).toBe('failed');
 });

@@ -11,8 +11,14 @@ export interface Candidate {
   /** Its weight as its health allows it, set before a policy is asked; 0 for one that must not be taken. */
   share: number;
   inFlight: number;
-  /** Peak-EWMA of its latency, in ms; 0 before the first answer. */
+  /** Of those the ones of which no answer is waited for. */
+  held: number;
+  /** Since when the others wait and none was answered, in ms. */
+  quietSinceMs: number;
+  /** Peak-EWMA of its latency, in ms; 0 while nothing is known of it. */
   ewmaMs: number;
+  /** That is no answer's latency: it takes at least this long, or what the others take. */
+  guessed: boolean;
   /** When that was last moved, in ms. */
   ewmaAtMs: number;
   /** Whose call it answered with an error, since its last result. */
@@ -73,9 +79,10 @@ function leastLoaded({ random }: PolicyRules): Choose {
 /** Of two taken by chance, the one with the lower expected wait. (Finagle's p2c over peak EWMA.) */
 function twoChoices({ random, ewmaDecayMs }: PolicyRules): Choose {
   const cost = (each: Candidate, nowMs: number): number => {
-    if (each.ewmaMs === 0) return (each.inFlight * UNKNOWN_MS) / each.share;
+    const quietMs = each.inFlight > each.held ? nowMs - each.quietSinceMs : 0;
+    if (each.ewmaMs === 0) return (each.inFlight * Math.max(UNKNOWN_MS, quietMs)) / each.share;
     const decayed = each.ewmaMs * Math.exp(-Math.max(0, nowMs - each.ewmaAtMs) / ewmaDecayMs);
-    return (decayed * (each.inFlight + 1)) / each.share;
+    return (Math.max(decayed, quietMs) * (each.inFlight + 1)) / each.share;
   };
   return (all, _key, nowMs) => {
     let total = 0;
@@ -138,27 +145,4 @@ function consistent(): Choose {
     const index = ring.find(keyHash, (each) => (all[each]?.share ?? 0) > 0);
     return index < 0 ? undefined : all[index];
   };
-}
-
-/**
- * What an error counts as, in ms, which may be quick and must not draw calls: as slow as the target is; where several callers in a row got one, and
- * none a result, as slow as the others are, too. So no caller alone makes a target look slower than it is.
- */
-export function rejectedMs(target: Candidate, all: readonly Candidate[], caller: string | undefined): number {
-  const { ewmaMs, rejected } = target;
-  target.rejected = rejected ?? caller;
-  if (ewmaMs > 0 && caller !== undefined && (rejected ?? caller) === caller) return ewmaMs;
-  const others = all.filter((each) => each !== target && each.ewmaMs > 0);
-  if (others.length === 0) return ewmaMs;
-  return Math.max(ewmaMs, others.reduce((sum, each) => sum + each.ewmaMs, 0) / others.length);
-}
-
-/** Moves a latency: at once up to a peak, and down with time. */
-export function observe(target: Candidate, latencyMs: number, nowMs: number, ewmaDecayMs: number): void {
-  if (latencyMs > target.ewmaMs) target.ewmaMs = latencyMs;
-  else {
-    const keep = Math.exp(-Math.max(0, nowMs - target.ewmaAtMs) / ewmaDecayMs);
-    target.ewmaMs = Math.max(Number.MIN_VALUE, target.ewmaMs * keep + latencyMs * (1 - keep));
-  }
-  target.ewmaAtMs = nowMs;
 }
