@@ -89,6 +89,8 @@ export class CallExchange extends CallRequest {
   override onEvent({ id, event, data }: SseEvent): void {
     this.#fruitless = 0;
     if (id) this.#resumeAt = eventIdHeader(id);
+    // A server of HTTP+SSE took the POST for its GET: no answer will come on it.
+    if (event === 'endpoint') this.fail(new ProtocolError(this.endpoint.server, 'its stream is one of HTTP+SSE'));
     // An event without data only carries its id.
     if (data === '' || (event !== undefined && event !== 'message')) return;
     const stand = (own: CallExchange): unknown => own.#transport.channel.read(data, own.call);

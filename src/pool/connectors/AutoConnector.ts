@@ -1,23 +1,23 @@
 import { LRUCache } from 'lru-cache';
+import { firstOf } from '../../concurrent/firstOf.js';
 import type { Connection } from '../../connection/Connection.js';
 import { withStore } from '../../core/era/withStore.js';
-import { messageOf, OptionError, ProtocolError, RpcError, StartError } from '../../core/errors.js';
+import { OptionError } from '../../core/errors.js';
 import { fingerprint } from '../../registry/config/fingerprint.js';
 import type { SingleServerConfig } from '../../registry/config/ServerConfig.js';
 import { eraFor, isSome } from '../server/callers/callerKey.js';
 import type { Connector, ConnectRequest } from './Connector.js';
-
-type UrlTransport = 'http' | 'sse';
-
-const NAMES: Readonly<Record<UrlTransport, string>> = { http: 'Streamable HTTP', sse: 'SSE' };
+import { failureOfAll, saysOtherTransport, TRANSPORT_NAMES, type UrlTransport } from './otherTransport.js';
 
 /** Servers whose transport is remembered; the least recently used is found out again. Their table takes all its room when it is made. */
 const MAX_VERDICTS = 10_000;
+/** Longest that one transport is tried by itself, in ms; half of the start's time where that is less. */
+const MAX_PATIENCE_MS = 5_000;
 
 /**
  * Connects to a URL that names no transport: over Streamable HTTP; if what is there answers and is no such server (a
- * 4xx, or no MCP), over SSE. What was found is remembered by config fingerprint and tried first from then on. A refused
- * connection, a refusal of credentials, a 5xx or a silence says nothing about a transport: the start has failed.
+ * 4xx, or no MCP), over SSE, and beside it where it is silent. What was found is remembered by config fingerprint and tried first from then
+ * on. A refused connection, a refusal of credentials or a 5xx says nothing about a transport: the start has failed.
  */
 export class AutoConnector implements Connector {
   readonly transports = [undefined];
@@ -35,30 +35,30 @@ export class AutoConnector implements Connector {
   }
 
   async connect(request: ConnectRequest): Promise<Connection> {
-    const { config, pool, signal } = request;
-    const failures: { readonly transport: UrlTransport; readonly error: unknown }[] = [];
+    const { config, signal, pool } = request;
     const order: UrlTransport[] = (await this.#remembered(request)) === 'sse' ? ['sse', 'http'] : ['http', 'sse'];
-    for (const transport of order) {
-      signal.throwIfAborted();
-      try {
-        const connection = await this.#connect(transport, request);
-        this.#verdicts ??= new LRUCache({ max: MAX_VERDICTS });
-        this.#verdicts.set(request.fingerprint, transport);
-        const verdict = { era: connection.info.era, transport, at: pool.clock.wallNow() };
-        // A legacy client's connection says nothing of what else the server speaks.
-        if (eraFor(request.caller, request.options) === undefined)
-          void withStore({ ...request, signal: request.closing }, 'written', (store) =>
-            store.set(request.fingerprint, verdict),
-          );
-        return connection;
-      } catch (error) {
-        failures.push({ transport, error });
-        if (!saysOtherTransport(error)) throw error;
-      }
-    }
-    this.#verdicts?.delete(request.fingerprint);
-    const why = failures.map(({ transport, error }) => `over ${NAMES[transport]}: ${messageOf(error)}`).join('; ');
-    throw new StartError(config.name, why, {}, new AggregateError(failures.map(({ error }) => error)));
+    signal.throwIfAborted();
+    const { kind: transport, result: connection } = await firstOf(order, {
+      clock: pool.clock,
+      patienceMs: Math.min(request.leftMs() / 2, MAX_PATIENCE_MS),
+      signal,
+      attempt: (tried, own) => this.#connect(tried, { ...request, signal: own }),
+      isFinal: (error) => !saysOtherTransport(error),
+      discard: (late) => void late.close({ graceMs: 0 }).catch((error) => pool.logger.debug({ error }, 'not closed')),
+      failure: (failures) => {
+        if (failures.size > 1) this.#verdicts?.delete(request.fingerprint);
+        return failureOfAll(config.name, failures);
+      },
+    });
+    this.#verdicts ??= new LRUCache({ max: MAX_VERDICTS });
+    this.#verdicts.set(request.fingerprint, transport);
+    const verdict = { era: connection.info.era, transport, at: pool.clock.wallNow() };
+    // A legacy client's connection says nothing of what else the server speaks.
+    if (eraFor(request.caller, request.options) === undefined)
+      void withStore({ ...request, signal: request.closing }, 'written', (store) =>
+        store.set(request.fingerprint, verdict),
+      );
+    return connection;
   }
 
   /** Nothing is its own. */
@@ -71,7 +71,7 @@ export class AutoConnector implements Connector {
     const connector = this.#connectors[transport];
     const { capabilities, options } = request;
     if (options.sharing === 'shared' && isSome(capabilities) && !connector.attributes(transport)) {
-      const expected = `none: server '${config.name}' speaks ${NAMES[transport]}, which cannot tell whose request comes back; set sharing: 'leased' or 'bound' for it`;
+      const expected = `none: server '${config.name}' speaks ${TRANSPORT_NAMES[transport]}, which cannot tell whose request comes back; set sharing: 'leased' or 'bound' for it`;
       return Promise.reject(new OptionError('clientCapabilities', capabilities, expected));
     }
     // A fingerprint of its own, under which a store keeps the era found over this transport.
@@ -82,10 +82,4 @@ export class AutoConnector implements Connector {
     const { fingerprint: key } = request;
     return this.#verdicts?.get(key) ?? (await withStore(request, 'read', (store) => store.get(key)))?.transport;
   }
-}
-
-/** Whether a failed start shows that something is there which speaks, but not this transport. */
-function saysOtherTransport(error: unknown): boolean {
-  const cause = error instanceof StartError ? error.cause : undefined;
-  return cause instanceof ProtocolError || cause instanceof RpcError;
 }
