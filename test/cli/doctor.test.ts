@@ -82,3 +82,20 @@ test('a config that cannot be read is said, with exit code 1', async () => {
   const { code, stdout } = await run('doctor', '--config', '/no/such/mcp.json');
   expect([code, stdout]).toEqual([1, expect.stringContaining('no such file')]);
 });
+
+test('a server that offers nothing is told as such, and what it forgot to declare', async () => {
+  const mute = (declared: object): string =>
+    ODD.replace('{ tools: {}, prompts: {} }', JSON.stringify(declared)).replace(/\[null, .*bare' \}\]/, '[]');
+  const file = configFile({
+    undeclared: { command: process.execPath, args: ['-e', mute({ logging: {} })] },
+    empty: { command: process.execPath, args: ['-e', mute({ tools: {} })] },
+  });
+  const { code, stdout } = await run('doctor', '--config', file);
+  expect(code).toBe(1);
+  expect(stdout).toMatch(
+    /warning undeclared .*\n +it declares no tools, prompts or resources: clients get nothing of it\n +-> a server is asked for what/,
+  );
+  expect(stdout).toMatch(
+    /warning empty .*0 tools.*\n +it lists no tools, prompts or resources: clients get nothing of it\n(?! +->)/,
+  );
+});

@@ -43,6 +43,8 @@ export interface ServerReport {
 const NOTHING = Object.freeze({ problems: [], advice: [], toolNames: [] });
 const HANGS = 'it shakes hands and hangs after that: see its log (--log-level debug shows what it writes to stderr)';
 const STUMBLES = 'clients leave out what is listed, or stumble over it: its author is to be told';
+const OFFERS =
+  'a server is asked for what its handshake declares in capabilities, and for nothing else: its author is to be told';
 const DEFAULT_LIMIT_MS = 30_000;
 const LISTS = ['tools', 'prompts', 'resources'] as const;
 
@@ -137,6 +139,10 @@ async function look(
       add(told([why]));
     }
   }
+  const empty = problems.length === 0 && LISTS.every((kind) => (counts[kind] ?? 0) === 0);
+  const undeclared = empty && Object.keys(counts).length === 0;
+  if (empty)
+    problems.push(`it ${undeclared ? 'declares' : 'lists'} no tools, prompts or resources: clients get nothing of it`);
   const sick = told(await targetProblems(pool, name, within));
   for (const each of [sick, told(warnings.of(name)), schemaMistakes(tools)]) add(each);
   const memoryBytes = residentBytes(pool.stats(name).pids);
@@ -151,9 +157,14 @@ async function look(
     ...(memoryBytes !== undefined && { memoryBytes }),
     ...(counts.tools !== undefined && { tokens: tokensOf(tools) }),
     problems,
-    advice: problems.length === sick.length ? [] : [within.aborted ? HANGS : STUMBLES],
+    advice: adviceOn(problems.length - sick.length - (empty ? 1 : 0), undeclared, within.aborted),
     toolNames: tools.map((tool) => tool.name),
   };
+}
+
+function adviceOn(mistakes: number, undeclared: boolean, late: boolean): string[] {
+  const lists = mistakes === 0 ? [] : [late ? HANGS : STUMBLES];
+  return undeclared ? [OFFERS, ...lists] : lists;
 }
 
 const told = (lines: readonly string[]): string[] => few(lines, (line) => line);
