@@ -11,6 +11,8 @@ export type CallPhase = 'queued' | 'sent' | 'settled';
 export interface Carrier {
   /** Bytes of the call's answer that have come and are not read yet. */
   readonly arrivedBytes?: number;
+  /** How an error goes on for a call that was taken without its answer. */
+  readonly taken?: string | undefined;
   /** Its call has settled: nothing more of it is wanted. */
   linger(): void;
   /** Lets go of it; nothing more of it is handed on. */

@@ -101,7 +101,8 @@ export class CallTimes {
       confirmAlive(error);
       return error;
     }
-    if (call.phase !== 'queued') return new RequestTimeoutError(server, call.method, this.#limitMs(call));
+    if (call.phase !== 'queued')
+      return new RequestTimeoutError(server, call.method, this.#limitMs(call), call.carrier?.taken);
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
     if (call.sentMs === 0)
       return new AcquireTimeoutError(`server ${server}: its input is blocked`, this.#acquireMs(call), counts);

@@ -1,21 +1,19 @@
 import type { Tool } from '@modelcontextprotocol/client';
 import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
-import { utf8Text } from '../../core/text/utf8Text.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
-import { costsMore, maxCostOf } from '../channel/codec/parsingCost.js';
 import { LongMessage } from '../channel/large/LongMessage.js';
 import type { BodyUse } from '../net/body/BodyUse.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
 import { mediaTypeOf } from '../net/body/responseHeaders.js';
-import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
+import { type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
 import type { WholeBody } from '../net/body/WholeBody.js';
 import { CallRequest, whenKnown } from '../net/CallRequest.js';
 import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { NoProgress } from '../net/sockets/brokenProtocol.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { eventIdHeader } from './eventIdHeader.js';
-import { answerFor } from './foreignResponses.js';
+import { answerFor, messageIn, onlyTaken } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 import { type Doubted, doubtedIn, doubtedRefusal, refusedBySession, UNCHECKED } from './refusedBySession.js';
 
@@ -43,6 +41,7 @@ export class CallExchange extends CallRequest {
   #json = false;
   /** A message came: it has been at work. */
   #heard = false;
+  taken: string | undefined;
 
   constructor(transport: HttpCallTransport, call: Call, text: string) {
     super(transport, call.method === 'subscriptions/listen' ? 'streams' : 'calls', call, text);
@@ -63,6 +62,7 @@ export class CallExchange extends CallRequest {
   }
 
   override linger(): void {
+    this.#transport.stream?.letGo(this.call);
     if (this.#resting) this.end();
     else super.linger();
   }
@@ -124,8 +124,16 @@ export class CallExchange extends CallRequest {
     if (!this.pending) return;
     if (this.method === 'GET') this.#unresumed(`resuming its stream got ${this.status}`);
     else if (this.status >= 300) this.#refused(body);
-    else if (this.#json) this.#answered(body, reply);
+    else if (this.#json && body.length > 0) this.#answered(body, reply);
+    else if (onlyTaken(this.status, body)) this.#taken(() => this.fail(this.refusal(body)));
     else this.fail(this.refusal(body));
+  }
+
+  /** Its answer may come on the stream of its session. */
+  #taken(fail: () => void): void {
+    const { stream, session } = this.#transport;
+    this.taken = `: its response (${this.status}) had none, nor the stream of its session`;
+    if (session !== this.session || stream?.awaits(this.call, fail) !== true) fail();
   }
 
   protected override onStreamEnd(error: Error | undefined): void {
@@ -138,10 +146,9 @@ export class CallExchange extends CallRequest {
       this.#rest();
       return;
     }
-    this.unknown(
-      error === undefined ? 'its stream ended without its answer' : `its stream was cut: ${messageOf(error)}`,
-      error,
-    );
+    if (error !== undefined) this.unknown(`its stream was cut: ${messageOf(error)}`, error);
+    else if (this.#heard) this.unknown('its stream ended without its answer');
+    else this.#taken(() => this.unknown('its stream ended without its answer'));
   }
 
   protected override onFailed(error: Error): void {
@@ -161,23 +168,16 @@ export class CallExchange extends CallRequest {
     if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body, reply)) return;
     let message: unknown;
     try {
-      if (costsMore(body, maxCostOf(this.call))) throw new Error('too many values to be parsed at once');
-      message = JSON.parse(utf8Text(body));
+      message = messageIn(this.endpoint.server, body, this.call);
     } catch (error) {
-      this.fail(
-        new ProtocolError(
-          this.endpoint.server,
-          error instanceof SyntaxError
-            ? `its answer is not JSON: ${excerpt(body)}`
-            : `its answer has ${messageOf(error)}`,
-          error,
-        ),
-      );
+      this.fail(error as Error);
       return;
     }
     const stand = (own: CallExchange): void => {
       own.#transport.channel.receive(answerFor(own.call.id, message), own.call, body);
-      if (own.pending) own.unknown('its response held no answer');
+      const fail = (): void => own.unknown('its response held no answer');
+      if (own.pending && own.status === 202) own.#taken(fail);
+      else if (own.pending) fail();
     };
     if (!this.#doubts(doubtedIn(body, this.call.id), stand)) stand(this);
   }

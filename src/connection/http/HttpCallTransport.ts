@@ -34,12 +34,21 @@ export interface Sendable {
   start(): void;
 }
 
+/** The stream of a session, as far as answers may come on it. */
+export interface AnswerStream {
+  /** A call was taken without an answer: `fail` is called when its stream ends, unless it is let go of before. False when that is not open. */
+  awaits(call: Call, fail: () => void): boolean;
+  letGo(call: Call): void;
+}
+
 /** What a call's exchange asks of its transport. */
 export interface HttpCallTransport extends CallTransport {
   readonly settings: HttpTransportSettings;
   readonly era: Era;
   /** The session there is now. */
   readonly session: Session;
+  /** The stream of that session; undefined where it has none. */
+  readonly stream: AnswerStream | undefined;
   cancel(call: Call, reason: string): void;
   /** Headers of a call's POST. */
   headersOf(call: Call, tool: Tool | undefined): string[];

@@ -128,6 +128,7 @@ export class HttpConnection extends UrlConnection<HttpTransport, HttpConnectionO
   #openStream(): void {
     this.#stream?.stop();
     this.#stream = this.transport.era === 'legacy' && this.alive ? new ServerStream(this.transport) : undefined;
+    this.transport.stream = this.#stream;
   }
 
   #sessionLost(): void {

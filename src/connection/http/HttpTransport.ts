@@ -16,7 +16,7 @@ import { ResponseTimeout } from '../net/ResponseTimeout.js';
 import { PendingReplies } from '../net/replies/PendingReplies.js';
 import type { Params } from '../protocol/messages.js';
 import { CallExchange } from './CallExchange.js';
-import type { HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
+import type { AnswerStream, HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
 import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
 import { SessionDoubts } from './refusedBySession.js';
@@ -44,6 +44,7 @@ export class HttpTransport implements HttpCallTransport {
   readonly endpoint: Endpoint;
   readonly settings: HttpTransportSettings;
   session: Session = NO_SESSION;
+  stream: AnswerStream | undefined;
   /** The status of the newest handshake's response; 0 while there is none. */
   handshakeStatus = 0;
   readonly #replies: PendingReplies;

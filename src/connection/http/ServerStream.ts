@@ -1,10 +1,11 @@
 import type { Timer } from '../../core/clock.js';
 import { messageOf } from '../../core/errors.js';
+import type { Call } from '../channel/Call.js';
 import type { SseEvent } from '../net/body/events/SseReader.js';
 import { headerOf } from '../net/body/responseHeaders.js';
 import { type StreamEnd, StreamExchange } from '../net/StreamExchange.js';
 import { eventIdHeader } from './eventIdHeader.js';
-import type { Session } from './HttpCallTransport.js';
+import type { AnswerStream, Session } from './HttpCallTransport.js';
 import type { HttpTransport } from './HttpTransport.js';
 
 /** Pause before the stream is opened again, where the server does not say; doubles to `MAX_PAUSE_MS`. */
@@ -15,9 +16,9 @@ const MAX_PAUSE_MS = 30_000;
 
 /**
  * The GET stream of a legacy session: what the server says unasked. Opened again with the last event's id when it ends,
- * until the session does; a server without one (405) is left in peace.
+ * until the session does; a server without one (405) is left in peace. Some servers, and bridges to them, answer calls on it.
  */
-export class ServerStream {
+export class ServerStream implements AnswerStream {
   readonly #transport: HttpTransport;
   readonly #session: Session;
   #exchange: StreamExchange | undefined;
@@ -29,6 +30,9 @@ export class ServerStream {
   #renewed = false;
   /** The server has one, in this session. */
   #had = false;
+  /** It is open, or about to be, or goes on behind its last event. */
+  #listens = true;
+  readonly #awaiting = new Map<Call, () => void>();
 
   constructor(transport: HttpTransport) {
     this.#transport = transport;
@@ -41,6 +45,23 @@ export class ServerStream {
     this.#stopped = true;
     this.#timer?.cancel();
     this.#exchange?.end();
+    this.#unheard();
+  }
+
+  awaits(call: Call, fail: () => void): boolean {
+    if (this.#listens) this.#awaiting.set(call, fail);
+    return this.#listens;
+  }
+
+  letGo(call: Call): void {
+    this.#awaiting.delete(call);
+  }
+
+  #unheard(): void {
+    this.#listens = false;
+    const fails = [...this.#awaiting.values()];
+    this.#awaiting.clear();
+    for (const fail of fails) fail();
   }
 
   #open(): void {
@@ -51,6 +72,7 @@ export class ServerStream {
       onOpen: () => {
         this.#renewed = false;
         this.#had = true;
+        this.#listens = true;
       },
       onEvent: (event) => this.#event(event),
       onSkipped: (edges, error) => this.#transport.channel.unread.oversized(edges, error),
@@ -70,6 +92,8 @@ export class ServerStream {
 
   async #ended({ status, streamed, headers, error }: StreamEnd, used: object | undefined): Promise<void> {
     if (this.#stopped) return;
+    // What came meanwhile is lost, unless it is asked for by its place.
+    if (!streamed || this.#resumeAt === undefined) this.#unheard();
     if (status === 401) {
       const challenge = headerOf(headers, 'www-authenticate');
       if (this.#renewed || !(await this.#transport.endpoint.renew(used, challenge))) {

@@ -9,8 +9,8 @@ export class RequestTimeoutError extends PoolkitError {
   readonly server: string;
   readonly method: string;
   readonly timeoutMs: number;
-  constructor(server: string, method: string, timeoutMs: number) {
-    super('ERR_REQUEST_TIMEOUT', `server ${show(server)} did not answer ${method} within ${timeoutMs} ms`);
+  constructor(server: string, method: string, timeoutMs: number, but = '') {
+    super('ERR_REQUEST_TIMEOUT', `server ${show(server)} did not answer ${method} within ${timeoutMs} ms${but}`);
     this.server = server;
     this.method = method;
     this.timeoutMs = timeoutMs;
