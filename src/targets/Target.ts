@@ -1,5 +1,7 @@
 import type { Caller } from '../connection/calls/Caller.js';
-import { fingerprint } from '../registry/config/fingerprint.js';
+import type { ServerInfo } from '../connection/protocol/messages.js';
+import { objectOf } from '../connection/protocol/objectOf.js';
+import { canonical, fingerprint } from '../registry/config/fingerprint.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
 import type { ServerTargetConfig } from '../registry/config/targets/targetsOf.js';
 
@@ -37,6 +39,17 @@ export class Target<S> {
     this.weight = weight;
     this.zone = zone;
   }
+}
+
+/** Of what targets tell of themselves that which most of them can do, of as many that which is more: one that can do nothing hides no tools of the others. */
+export function toldByMost(told: readonly [ServerInfo, ...ServerInfo[]]): ServerInfo {
+  const able = told.map(({ capabilities }) => Object.keys(objectOf(capabilities)).sort());
+  const rank = (names: readonly string[]): number => {
+    const alike = able.filter((each) => canonical(each) === canonical(names)).length;
+    return alike + 1 - 1 / (names.length + 1);
+  };
+  const ranks = able.map(rank);
+  return told[ranks.indexOf(ranks.reduce((a, b) => Math.max(a, b)))] ?? told[0];
 }
 
 /** A name for it that no other has. */

@@ -16,7 +16,7 @@ import { isSeveral, settingsOf } from '../registry/config/targets/targetsOf.js';
 import { Router } from './Router.js';
 import type { RoutedOptions } from './routes.js';
 import { Stickiness } from './Stickiness.js';
-import type { RoutedServer, Target } from './Target.js';
+import { type RoutedServer, type Target, toldByMost } from './Target.js';
 import { TargetTable } from './TargetTable.js';
 
 /** What a group does with each of its servers. */
@@ -96,7 +96,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     return this.targets.all.map(({ server }) => server);
   }
 
-  /** What the first told that is up: another object once any of them has told anew, since it knows nothing then of what all were told. */
+  /** What most of those that are up told: another object once any of them has told anew, since it knows nothing then of what all were told. */
   info(caller: Caller | undefined): ServerInfo | undefined {
     const plain = this.plain(caller);
     const all = this.targets.all.map(({ server, shadow }) => (shadow ? undefined : server.info(plain)));
@@ -105,7 +105,7 @@ export class TargetGroup<S extends GroupServer, O extends RoutedOptions> {
     const known = this.#infos.get(first);
     if (known?.others.length === others.length && others.every((each, at) => each === known.others[at]))
       return known.info;
-    const info = { ...first };
+    const info = { ...toldByMost([first, ...others]) };
     this.#infos.set(first, { others, info });
     return info;
   }
