@@ -7,6 +7,7 @@ import {
 import type { Clock } from '../core/clock.js';
 import { messageOf, SignInError, show } from '../core/errors.js';
 import type { Authority } from './discover.js';
+import { lenientTokens } from './net/lenientTokens.js';
 import type { OAuthServer } from './OAuthServer.js';
 import type { Grants } from './store/Grants.js';
 import type { StoredGrant } from './store/TokenStore.js';
@@ -105,7 +106,7 @@ export class SignIn {
         codeVerifier,
         redirectUri: redirectUrl,
         resource,
-        fetchFn: fetch,
+        fetchFn: lenientTokens(fetch),
       });
       grant = grantOf(server, tokens, askedAt);
     } catch (failed) {

@@ -9,6 +9,7 @@ import { SignInError } from '../core/errors.js';
 import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
 import { packageVersion } from '../core/version.js';
 import type { Authority } from './discover.js';
+import { lenientTokens } from './net/lenientTokens.js';
 import type { OAuthServer } from './OAuthServer.js';
 import type { StoredGrant } from './store/TokenStore.js';
 import { clientInformation, failedAt, grantOf } from './tokens.js';
@@ -42,7 +43,11 @@ export async function ownToken(
     },
   };
   try {
-    return grantOf(server, await fetchToken(provider, issuer, { metadata, resource, fetchFn: fetch }), now);
+    return grantOf(
+      server,
+      await fetchToken(provider, issuer, { metadata, resource, fetchFn: lenientTokens(fetch) }),
+      now,
+    );
   } catch (error) {
     throw failedAt(server, metadata, error, [auth.clientSecret]);
   }
@@ -61,7 +66,7 @@ export async function refreshed(
     clientInformation: clientInformation(server, grant.client),
     refreshToken: grant.refreshToken,
     resource: grant.resource,
-    fetchFn: fetch,
+    fetchFn: lenientTokens(fetch),
   });
   return grantOf(server, tokens, now);
 }

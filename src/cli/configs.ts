@@ -1,5 +1,5 @@
 import { existsSync, statSync } from 'node:fs';
-import { messageOf, ServerNotFoundError } from '../core/errors.js';
+import { keptText, messageOf, ServerNotFoundError } from '../core/errors.js';
 import { readWhole } from '../core/files/readWhole.js';
 import { nearNames } from '../core/nearNames.js';
 import { ConfigError } from '../registry/config/ConfigError.js';
@@ -44,11 +44,11 @@ export function notThere({ file, servers, problems, broken }: LoadedConfig, serv
   return new ServerNotFoundError(server, near.length > 0 ? near : names.slice(0, NAMES_SHOWN));
 }
 
-/** Why a server did not start, as a problem of the config where it is one. */
+/** Why a server did not start, as a problem of the config where it is one. What the server said of it may be megabytes: the beginning is told. */
 export function startProblem(file: string, config: ServerConfig, error: unknown): ConfigError {
   const why = messageOf(error).replace(/^server ".*?" did not start: /, 'did not start: ');
   const place = { file, server: config.name, field: fieldOf(config, codeOf(error)) };
-  return new ConfigError(place, why.replace(/\s+/g, ' '), undefined, error);
+  return new ConfigError(place, keptText(why).replace(/\s+/g, ' '), undefined, error);
 }
 
 function fieldOf(config: ServerConfig, code: string | undefined): string | undefined {

@@ -112,6 +112,18 @@ test('a refresh token that was ended asks for a person, and is not tried again',
   expect(await who()).toBe('it is you');
 });
 
+test('tokens without a type, with members that are null, are taken at a sign-in and at each renewal', async () => {
+  const { wall, authority, who, signIn } = await world({
+    tokens: { token_type: undefined, scope: null, id_token: null },
+  });
+  await signIn();
+  expect(await who()).toBe('it is you');
+  wall.offsetMs += 3_600_000;
+  const asked = authority.asked.length;
+  expect(await who()).toBe('it is you');
+  expect(authority.asked.length).toBeGreaterThan(asked);
+});
+
 test('each principal has a sign-in of its own, and nothing that a client brought goes anywhere', async () => {
   const { server, authority, who, signIn, store } = await world();
   const ann: Caller = { principal: 'ann', context: { token: 'of-ann-as-client' } };

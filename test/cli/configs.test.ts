@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { loadConfig, notThere } from '../../src/cli/configs.js';
+import { loadConfig, notThere, startProblem } from '../../src/cli/configs.js';
 import { readSessionKeys } from '../../src/cli/serving/readSessionKeys.js';
+import { RpcError } from '../../src/core/errors.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
 import { parseConfig } from '../../src/registry/config/configFile.js';
 import { configFile } from '../support/cli.js';
@@ -20,6 +21,13 @@ test('a server that is not in the config is told with a few names: those like it
   expect(notThere(named(...many), 'other').message).toBe(
     'no server named "other"; did you mean "s0", "s1", "s2", "s3", "s4"?',
   );
+});
+
+test('what a server said of its start is told by its beginning, however long it is', () => {
+  const config = { name: 's', transport: 'stdio', command: 'x' } as const;
+  const { message } = startProblem('mcp.json', config, new RpcError('s', 1, 'it says so. '.repeat(200_000)));
+  expect(message).toContain('it says so.');
+  expect(message.length).toBeLessThan(2_200);
 });
 
 test('what every object has is no variable of the environment', async () => {

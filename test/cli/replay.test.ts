@@ -97,6 +97,26 @@ test('lines that are no messages, or have too many values to be parsed, pass a r
   expect(recorded.map((line) => JSON.parse(line).message.method)).toEqual(['y', 'y']);
 });
 
+test('a server that writes a line which is longer than any message ends its recorder, which says why', async () => {
+  const piece = 'Buffer.alloc(2 ** 20, 97)';
+  const writes = `let n = 0; (function go() { while (n++ < 257) if (!process.stdout.write(${piece})) return process.stdout.once('drain', go); process.stdout.write('\\n'); })()`;
+  const child = spawn(process.execPath, [
+    MAIN,
+    'record',
+    '--out',
+    join(tempFolder(), 'r.jsonl'),
+    '--',
+    process.execPath,
+    '-e',
+    `${writes}; process.stdin.resume()`,
+  ]);
+  const told = text(child.stderr);
+  expect(await once(child, 'close')).toEqual([1, null]);
+  expect(await told).toMatch(
+    /a message of 269484032 bytes .*the output of the server cannot be passed on|the output of the server cannot be passed on: a message of 269484032 bytes/,
+  );
+});
+
 test('a call that was not recorded ends the replayed server with code 2, and stderr says which', async () => {
   const file = join(tempFolder(), 'session.jsonl');
   const at = { type: 'message', server: 's', wire: 'w' };

@@ -81,8 +81,8 @@ export interface ServerSettings {
   /** An idle connection ends after this many ms, from 1; `Infinity` keeps it. @defaultValue the pool's */
   readonly idleTimeoutMs?: number;
   /**
-   * Longest call from its send, in ms, from 1; by tool name for `tools/call`. A gateway's call has it from each progress
-   * notification anew, and the pool's `maxTotalTimeoutMs` in all.
+   * Longest call from its send, in ms, from 1: `default`, and `byTool` by the names of tools for `tools/call`. A gateway's call
+   * has it from each progress notification anew, and the pool's `maxTotalTimeoutMs` in all.
    * @defaultValue the pool's `requestTimeoutMs`
    */
   readonly timeouts?: { readonly default?: number; readonly byTool?: Readonly<Record<string, number>> };

@@ -19,6 +19,12 @@ const bool = z.boolean({ error: 'expected true or false' });
 const oneOf = <const T extends string>(values: readonly [T, ...T[]]) =>
   z.enum(values, { error: `expected one of ${values.map((each) => `"${each}"`).join(', ')}` });
 
+const timeouts = z.object(
+  { default: endless.optional(), byTool: z.record(z.string(), endless).optional() },
+  { error: 'expected an object' },
+);
+const TIMEOUT_FIELDS: ReadonlySet<string> = new Set(Object.keys(timeouts.shape));
+
 /** What a server may set for itself beyond how it is reached: the same names in the file as in `ServerConfig`. */
 export const settingsSchema = z.object({
   era: oneOf(['legacy', 'modern', 'auto']).optional(),
@@ -32,12 +38,7 @@ export const settingsSchema = z.object({
   acquireTimeoutMs: endless.optional(),
   startTimeoutMs: endless.optional(),
   idleTimeoutMs: endless.optional(),
-  timeouts: z
-    .object(
-      { default: endless.optional(), byTool: z.record(z.string(), endless).optional() },
-      { error: 'expected an object' },
-    )
-    .optional(),
+  timeouts: timeouts.optional(),
   repeatable: z
     .array(text.min(1, 'expected the name of a tool, got an empty string'), { error: 'expected an array of strings' })
     .optional(),
@@ -65,5 +66,14 @@ export const entrySchema = settingsSchema.extend({
 
 export type Entry = z.infer<typeof entrySchema>;
 
-export const ENTRY_FIELDS: ReadonlySet<string> = new Set(Object.keys(entrySchema.shape));
+const ENTRY_FIELDS: ReadonlySet<string> = new Set(Object.keys(entrySchema.shape));
 export const SETTING_FIELDS = Object.keys(settingsSchema.shape) as (keyof z.infer<typeof settingsSchema>)[];
+
+/** What an entry, and its `timeouts`, hold beside the fields that are known there. */
+export function unknownFields(entry: Readonly<Record<string, unknown>>) {
+  const of = (value: unknown, at: string, known: ReadonlySet<string>) =>
+    Object.keys(typeof value === 'object' && value !== null && !Array.isArray(value) ? value : {})
+      .filter((field) => !known.has(field))
+      .map((field) => ({ at, field, known }));
+  return [...of(entry, '', ENTRY_FIELDS), ...of(entry['timeouts'], 'timeouts.', TIMEOUT_FIELDS)];
+}

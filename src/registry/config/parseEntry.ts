@@ -4,7 +4,7 @@ import { headerProblem, isOwnHeader } from '../../core/text/headers.js';
 import { type ConfigPlace, notUsed } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
-import { ENTRY_FIELDS, type Entry, entrySchema, SETTING_FIELDS, TYPES } from './entrySchema.js';
+import { type Entry, entrySchema, SETTING_FIELDS, TYPES, unknownFields } from './entrySchema.js';
 import { expandReferences, type References, type Room, type Variables } from './expandVariables.js';
 import { oauthProblem, readOAuth } from './OAuthSettings.js';
 import type {
@@ -90,8 +90,8 @@ class EntryReader {
     this.#written = normalized.written;
     for (const { field, why } of normalized.problems) this.#problem(field, why);
     for (const { field, why } of normalized.warnings) this.#warn(field, why);
-    for (const field of Object.keys(normalized.entry)) {
-      if (!ENTRY_FIELDS.has(field)) this.#warn(field, () => notUsed(field, ENTRY_FIELDS));
+    for (const { at, field, known } of unknownFields(normalized.entry)) {
+      this.#warn(`${at}${field}`, () => notUsed(field, known));
     }
     // What is wrong with the rest follows from it.
     if (normalized.problems.length > 0) return undefined;

@@ -50,6 +50,8 @@ function asItCame(from: 'client' | 'server', line: Buffer): Buffer {
 const NEWLINE = Buffer.from('\n');
 /** Larger than any message a test sends. */
 const MAX_LINE_BYTES = 256 * 2 ** 20;
+const tooLong = (bytes: number): Error =>
+  new Error(`a message of ${bytes} bytes or more, where ${MAX_LINE_BYTES} are passed on`);
 
 /**
  * Makes this process stand between its stdin and stdout and a stdio server of any language: what passes goes wrong as
@@ -150,6 +152,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
       if (message.method === 'notifications/cancelled') tally.cancelled(message.params?.['requestId'] as RpcId);
       toServer(`${wire.textOf(message)}\n`);
     },
+    onOversized: (bytes) => failed(tooLong(bytes), 'the client is not passed on'),
     onRaw: (line) => toServer(asItCame('client', line)),
     onEnd: () => {
       if (deaf) return;
@@ -175,7 +178,7 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
         wire.fromServer(message, text);
       }
     },
-    onOversized: ({ bytes }) => hand.end({ exitCode: 1, why: `a message of ${bytes} bytes` }),
+    onOversized: ({ bytes }) => failed(tooLong(bytes), 'the output of the server cannot be passed on'),
   });
   const output: OutputReader = new OutputReader(child.stdout, lines, {
     alone: () => true,

@@ -26,9 +26,6 @@ export interface FoundFile extends Decoded {
 /** Files open at once: the rest waits here, not in the table of descriptors. */
 const MAX_OPEN = 32;
 
-/** How the system refuses to read a directory, a link, a socket, a pipe. */
-const NOT_A_FILE: ReadonlySet<string> = new Set(['EISDIR', 'ELOOP', 'EMLINK', 'ENXIO', 'EAGAIN']);
-
 /**
  * The directory of a cache. A file is written whole under a name of its own, flushed, then renamed: a reader sees the
  * old one or the new one. What cannot be read as one of ours is moved to `quarantine/`. Disk errors are thrown as Node
@@ -68,8 +65,9 @@ export class EntryFiles {
         await this.#quarantine.take(path, file, identityOf(await stat), content);
       } catch (error) {
         if (isAbsent(error)) return undefined;
-        if (!NOT_A_FILE.has(codeOf(error))) throw error;
         const stat = await lstatOf(path);
+        // Each kind of what is none is refused in another way: a folder, a link, a socket, a pipe, a device.
+        if (stat?.isFile() === true) throw error;
         if (stat !== undefined) await this.#quarantine.take(path, file, identityOf(stat), 'it is not a file');
       }
       return undefined;

@@ -43,16 +43,19 @@ test('the shape that MCP programs share becomes server configs', () => {
   ]);
 });
 
-test('a field that is nearly one of ours is named, in an entry and in a target', () => {
+test('a field that is nearly one of ours is named, in an entry, in a target and in timeouts', () => {
   const mcpServers = {
     a: { comand: 'x', url: 'http://127.0.0.1/mcp', maxConcurent: 2 },
     b: { targets: [{ url: 'http://127.0.0.1/mcp', wieght: 1 }] },
+    c: { command: 'x', timeouts: { look: 3_000, byTools: {} } },
   };
   const { warnings } = parseConfig(JSON.stringify({ mcpServers }), { file: 'mcp.json' });
   expect(warnings.map((each) => each.replace(/^.*?, field | \(line 1\)$/g, ''))).toEqual([
     'comand: not used here: did you mean "command"?',
     'maxConcurent: not used here: did you mean "maxConcurrent"?',
     'targets.0.wieght: not used here: did you mean "weight"?',
+    'timeouts.look: not used here',
+    'timeouts.byTools: not used here: did you mean "byTool"?',
   ]);
 });
 

@@ -29,6 +29,8 @@ export interface LineWireOptions {
   readonly onMessage?: (from: 'client' | 'server', text: string) => void;
   /** Takes the client's lines that are no messages, or have too many values to be parsed. @defaultValue they are left out, and none is too much */
   readonly onRaw?: (line: Buffer) => void;
+  /** Told of a line of the client's that is longer than any message. @defaultValue the process ends */
+  readonly onOversized?: (bytes: number) => void;
   /** The client has closed its side. */
   readonly onEnd: () => void;
 }
@@ -62,7 +64,7 @@ export class LineWire {
 
   constructor(options: LineWireOptions) {
     this.#options = options;
-    const { server, plan, output, hand, caller, toServer, onFault, onMessage, onEnd } = options;
+    const { server, plan, output, hand, caller, toServer, onFault, onMessage, onOversized, onEnd } = options;
     this.#onEnd = onEnd;
     this.#port = {
       frame: (text) => Buffer.from(`${text}\n`),
@@ -86,7 +88,10 @@ export class LineWire {
     });
     this.#lines = new LineReader(MAX_LINE_BYTES, {
       onLine: (line) => this.#line(line),
-      onOversized: () => hand.end({ exitCode: 1, why: 'a message is too large' }),
+      onOversized: ({ bytes }) => {
+        if (onOversized === undefined) hand.end({ exitCode: 1, why: 'a message is too large' });
+        else onOversized(bytes);
+      },
     });
   }
 
