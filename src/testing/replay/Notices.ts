@@ -1,6 +1,6 @@
 import type { ServerNotice } from '../../connection/protocol/messages.js';
 import { isRequest, type RpcMessage } from '../wire/messages.js';
-import { differences, shown } from './differences.js';
+import { comparable, shown } from './differences.js';
 import type { Exchange } from './exchanges.js';
 import { plain } from './meta.js';
 
@@ -11,29 +11,42 @@ const MAX_MORE = 100;
 export class Notices {
   readonly #ignore: readonly string[];
   /** Those that did not come yet. */
-  readonly #left: RpcMessage[];
+  readonly #left: Set<RpcMessage>;
+  /** The same by what is compared of them, the first last: one that comes is looked up, however many there are. */
+  readonly #byText = new Map<string, RpcMessage[]>();
   readonly #more: string[] = [];
   #untold = 0;
+  #deep = 0;
   #onLast = (): void => undefined;
 
   constructor(exchanges: readonly Exchange[], ignore: readonly string[]) {
     this.#ignore = ignore;
-    this.#left = exchanges.flatMap(({ steps, after }) =>
-      [...steps.map(({ message }) => message), ...after].filter(
-        (each) => !isRequest(each) && each.method !== 'notifications/progress',
+    this.#left = new Set(
+      exchanges.flatMap(({ steps, after }) =>
+        [...steps.map(({ message }) => message), ...after].filter(
+          (each) => !isRequest(each) && each.method !== 'notifications/progress',
+        ),
       ),
     );
+    for (const each of [...this.#left].reverse()) {
+      const text = this.#textOf(each);
+      const same = this.#byText.get(text);
+      if (same === undefined) this.#byText.set(text, [each]);
+      else same.push(each);
+    }
   }
 
-  hear({ method, params }: ServerNotice): void {
-    const got = plain(params);
-    const place = this.#left.findIndex(
-      (each) => each.method === method && differences(plain(each.params), got, this.#ignore, 'params').length === 0,
-    );
-    if (place >= 0) this.#left.splice(place, 1);
-    else if (this.#more.length < MAX_MORE) this.#more.push(`${method} ${shown(got)}`);
+  hear(notice: ServerNotice): void {
+    const recorded = this.#byText.get(this.#textOf(notice))?.pop();
+    if (recorded !== undefined) this.#left.delete(recorded);
+    else if (this.#more.length < MAX_MORE) this.#more.push(`${notice.method} ${shown(plain(notice.params))}`);
     else this.#untold++;
-    if (this.#left.length === 0) this.#onLast();
+    if (this.#left.size === 0) this.#onLast();
+  }
+
+  /** One that is nested too deep is like no other. */
+  #textOf({ method, params }: ServerNotice | RpcMessage): string {
+    return `${method} ${comparable(plain(params), this.#ignore, 'params') ?? `deep ${this.#deep++}`}`;
   }
 
   /** Resolves when each has come, or after so many ms. */
@@ -44,7 +57,7 @@ export class Notices {
         clearTimeout(timer);
         resolve();
       };
-      if (this.#left.length === 0) this.#onLast();
+      if (this.#left.size === 0) this.#onLast();
     });
   }
 

@@ -44,6 +44,24 @@ function* compare(
   yield [at === '' ? 'the value' : at, () => `recorded ${shown(recorded)}, got ${shown(got)}`];
 }
 
+/**
+ * A text that two values share exactly where `differences` finds none between them: of very many values each is looked up among
+ * the others. Undefined for one that is nested deeper than is compared.
+ */
+export function comparable(value: unknown, ignore: readonly string[], at: string, depth = 0): string | undefined {
+  if (ignore.some((each) => globMatches(each, at))) return '';
+  if (!isObject(value)) return Object.is(value, -0) ? '-0' : jsonOf(value);
+  if (depth === MAX_DEPTH) return undefined;
+  let text = Array.isArray(value) ? '[' : '{';
+  for (const key of Object.keys(value).sort()) {
+    const part = comparable(own(value, key), ignore, at === '' ? key : `${at}.${key}`, depth + 1);
+    if (part === undefined) return undefined;
+    // What may differ may also be missing.
+    if (part !== '') text += `${JSON.stringify(key)}:${part},`;
+  }
+  return `${text}${Array.isArray(value) ? ']' : '}'}`;
+}
+
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null;
 
 const own = (value: object, key: string): unknown =>
