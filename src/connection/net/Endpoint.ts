@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
 import { UnauthorizedError } from '../../core/errors.js';
+import { sentSecrets, withoutSent } from '../../core/text/sentSecrets.js';
 import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/turns.js';
@@ -142,6 +143,11 @@ export class Endpoint {
   /** Names and values in turn, of the options and the credentials. */
   get headers(): readonly string[] {
     return this.#headers;
+  }
+
+  /** A body that becomes an error's text, without what requests are sent with: clients do not have it, and logs are not for it. */
+  blanked(body: Buffer): Buffer {
+    return body.length === 0 ? body : withoutSent(body, sentSecrets(this.#url, this.#headers));
   }
 
   /** Asks for the first credentials. */

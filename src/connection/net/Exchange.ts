@@ -238,6 +238,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     else if (use === 'skip') return;
     else if (error !== undefined && (use !== 'excerpt' || redirected)) this.onFailed(error);
     else if (redirected) this.#redirected();
+    else if (use === 'excerpt') this.onBody(this.endpoint.blanked(this.#body.take()));
     else this.onBody(this.#body.take(), this.#body.reply);
   }
 

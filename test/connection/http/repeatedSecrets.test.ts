@@ -1,0 +1,67 @@
+import { expect, test } from 'vitest';
+import { sentSecrets, withoutSent } from '../../../src/core/text/sentSecrets.js';
+import { httpPool, rawPool, tool } from '../../support/httpPool.js';
+import { failure } from '../../support/rawCalls.js';
+import type { Handler } from '../../support/rawServer.js';
+import { RawServer } from '../../support/rawServer.js';
+
+const SECRETS = ['header-secret', 'cookie-secret', 'query secret/1', 'query%20secret%2f1', 'fresh-token'];
+
+/** What a server says of a request that it refuses: all that came. */
+const repeats =
+  (status: number, type: string, wrap: (text: string) => string): Handler =>
+  ({ req, res }) => {
+    const { authorization, cookie, 'x-region': region } = req.headers;
+    const query = new URL(req.url ?? '', 'http://h').searchParams.get('api_key');
+    res.writeHead(status, { 'content-type': type });
+    res.end(wrap(`no: ${authorization} ${cookie} ${region} ${req.url} ${query}`));
+  };
+const error = (message: string): string =>
+  JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: -32_000, message } });
+
+test('what a server repeats of headers, credentials and the query in an error of HTTP reaches no caller', async () => {
+  const tools = {
+    broken: repeats(500, 'text/plain', String),
+    page: repeats(418, 'text/html', (text) => `<p>${text}</p>`),
+    rpc: repeats(400, 'application/json', error),
+    text: repeats(200, 'application/json', String),
+  };
+  const { url } = await RawServer.listen({ tools });
+  const credentials = async () => ({ headers: { authorization: 'Bearer fresh-token' } });
+  const pool = httpPool({ credentials });
+  const headers = { cookie: 'a=cookie-secret; b=1', 'x-region': 'eu-1', 'x-api-key': 'header-secret' };
+  pool.addServer({ name: 'raw', transport: 'http', url: `${url}?api_key=query%20secret%2f1`, era: 'legacy', headers });
+  for (const name of Object.keys(tools)) {
+    const { message } = (await failure(tool(pool, name))) as Error;
+    expect(message).toContain('no: ***');
+    // A value that short says nothing.
+    expect(message).toContain('eu-1');
+    for (const each of SECRETS) expect(message).not.toContain(each);
+  }
+});
+
+test('a secret is found as it is, in a URL, in a form, in JSON, as a password and beside others', () => {
+  const secret = 'p "ä/+\ud83d\ude00 w';
+  const basic = `Basic ${Buffer.from(`user:${secret}`).toString('base64')}`;
+  const secrets = sentSecrets(new URL('http://h/?short=1'), ['authorization', basic, 'x', 'short']);
+  for (const form of [
+    secret,
+    encodeURIComponent(secret),
+    JSON.stringify(secret),
+    basic,
+    `${new URLSearchParams({ secret })}`,
+  ]) {
+    const said = withoutSent(Buffer.from(`ä ${form} short`), secrets).toString();
+    expect(said).toMatch(/^ä .*\*\*\*"? short$/);
+    for (const each of secrets) expect(said).not.toContain(each);
+  }
+});
+
+test('a URL of https whose port speaks plain http is told in words', async () => {
+  const { server } = await rawPool();
+  const pool = httpPool();
+  pool.addServer({ name: 'raw', transport: 'http', url: server.url.replace('http:', 'https:') });
+  const { message } = (await failure(tool(pool, 'echo'))) as Error;
+  expect(message).toContain('TLS failed, wrong version number: its port speaks plain http');
+  expect(message).not.toContain('SSL routines');
+});
