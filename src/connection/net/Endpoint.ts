@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import type { Clock } from '../../core/clock.js';
+import { sentSecrets, withoutSent } from '../../core/errors/sentSecrets.js';
 import { UnauthorizedError } from '../../core/errors.js';
-import { sentSecrets, withoutSent } from '../../core/text/sentSecrets.js';
 import { Renewal } from '../../core/time/Renewal.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import { TurnBudget } from '../../core/time/turns.js';

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { sentSecrets, withoutSent } from '../../../src/core/text/sentSecrets.js';
+import { sentSecrets, withoutSent } from '../../../src/core/errors/sentSecrets.js';
 import { httpPool, rawPool, tool } from '../../support/httpPool.js';
 import { failure } from '../../support/rawCalls.js';
 import type { Handler } from '../../support/rawServer.js';
