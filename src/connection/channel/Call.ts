@@ -47,8 +47,8 @@ export class Call extends WheelEntry implements AbortEntry {
   /** Bytes of its answer that had come at the last look after its time was over, and clock ms at which it is over for good. */
   arrived = 0;
   endsMs = 0;
-  /** What seems to be its answer came behind other text. */
-  quoted = false;
+  /** What it fails with if its answer does not come soon: another message seems to have been that. */
+  doubt: Error | undefined;
   /** The caller's own progress token; the transport has `id` in its place. */
   progressToken: string | number | undefined;
   /** Where it waits for its abort. */

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.js';
-import { AcquireTimeoutError, confirmAlive, ProtocolError, RequestTimeoutError } from '../../core/errors.js';
+import { AcquireTimeoutError, RequestTimeoutError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import type { Call } from './Call.js';
 
@@ -15,8 +15,8 @@ export interface CallTimesOptions {
 const MAX_GRACE_MS = 1_000;
 /** And one whose answer is arriving goes on while more of it comes in so many ms, no longer than that. */
 const ARRIVING_MS = 100;
-/** How long a call whose answer seems to be quoted waits for the answer itself: what a log quotes may also be that of another server's call. */
-const QUOTED_MS = 5_000;
+/** How long a call waits for its answer once another message seems to have been that: it may be of another server's call, or of the one before. */
+const DOUBT_MS = 5_000;
 
 /** How long the calls of one channel may take: waiting for the transport, and from their send. One wheel for all. */
 export class CallTimes {
@@ -40,8 +40,8 @@ export class CallTimes {
   running(call: Call, nowMs: number): void {
     if (call.asked > 0) return;
     const leftMs = Math.max(0, call.sentMs + call.heldMs + this.#totalMs(call) - nowMs);
-    const quotedMs = call.quoted ? QUOTED_MS : Number.POSITIVE_INFINITY;
-    const budgetMs = Math.min(quotedMs, this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
+    const doubtMs = call.doubt === undefined ? Number.POSITIVE_INFINITY : DOUBT_MS;
+    const budgetMs = Math.min(doubtMs, this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
     this.#wheel.add(call, budgetMs, nowMs);
   }
 
@@ -68,10 +68,10 @@ export class CallTimes {
     return () => this.#resume(call);
   }
 
-  /** What seems to be its answer stands behind other text. A log may quote what comes right after: else nothing more is to come. */
-  doubted(call: Call): void {
-    if (call.quoted) return;
-    call.quoted = true;
+  /** Another message seems to have been its answer: it fails with `error` unless the answer itself comes right after. */
+  doubted(call: Call, error: Error): void {
+    if (call.doubt !== undefined) return;
+    call.doubt = error;
     this.running(call, this.#options.clock.now());
   }
 
@@ -94,13 +94,9 @@ export class CallTimes {
   }
 
   /** What a call gets whose time is over. `calls`: how many the transport has, in all. */
-  error(call: Call, calls: number): AcquireTimeoutError | RequestTimeoutError | ProtocolError {
+  error(call: Call, calls: number): Error {
     const { server } = this.#options;
-    if (call.quoted) {
-      const error = new ProtocolError(server, `its answer to ${call.method} stands behind other text in its line`);
-      confirmAlive(error);
-      return error;
-    }
+    if (call.doubt !== undefined) return call.doubt;
     if (call.phase !== 'queued')
       return new RequestTimeoutError(server, call.method, this.#limitMs(call), call.carrier?.taken);
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };

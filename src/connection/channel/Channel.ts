@@ -1,4 +1,4 @@
-import { messageOf } from '../../core/errors.js';
+import { messageOf, RequestTimeoutError } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import { AbortHub } from '../../core/wait/AbortHub.js';
 import type { CallOptions, Params, Progress } from '../protocol/messages.js';
@@ -53,7 +53,8 @@ export class Channel {
     const { server, logger, onNotification, onRequest } = options;
     this.#serverRequests = new ServerRequests(transport, options);
     const fail = (call: Call, error: unknown): void => this.failCall(call, error);
-    this.unread = new Unread(this.#pending, this.counters, options, fail, (call) => this.#times.doubted(call));
+    const doubt = (call: Call, error: Error): void => this.#times.doubted(call, error);
+    this.unread = new Unread(this.#pending, this.counters, options, fail, doubt);
     this.large = new LargeReplies(this, options, this.#pending, this.#times);
     this.#inbox = new Inbox({
       server,
@@ -248,7 +249,8 @@ export class Channel {
     }
     const failed = error !== undefined && error !== null;
     if (result === undefined && !failed) return false;
-    const call = this.#pending.sent(id) ?? (failed ? this.unread.blamed(message) : undefined);
+    const call = this.#pending.sent(id);
+    if (call === undefined && failed) this.unread.blames(message);
     if (call === undefined) return this.unread.late(id);
     if (failed) this.unread.halves.doubts(call);
     this.answered(call, arrival.text);
@@ -268,7 +270,7 @@ export class Channel {
 
   #timedOut(call: Call): void {
     const error = this.#times.error(call, this.#pending.size);
-    this.#giveUp(call, 'timeoutMs' in error ? `no answer within ${error.timeoutMs} ms` : error.message);
+    this.#giveUp(call, error instanceof RequestTimeoutError ? `no answer within ${error.timeoutMs} ms` : error.message);
     this.failCall(call, error);
   }
 

@@ -13,18 +13,20 @@ async function opened() {
   return connection;
 }
 
-test.each([[{ id: null }], [{}], [{ id: 'undefined' }], [{ id: -1 }], [{ id: 4_711 }]])(
-  'an error that names no call (%o) fails the only one there is, with the server’s words',
-  async (id) => {
+test('an error that names no call ends the only one there is, with the server’s words, unless its answer comes right after', async () => {
+  const failing = [{ id: null }, {}, { id: 'undefined' }, { id: -1 }, { id: 4_711 }].map(async (id) => {
     const connection = await opened();
     expect(await failure(call(connection, 'x', { js: sending({ ...id, error }) }))).toMatchObject({
-      code: 'ERR_RPC',
-      rpcCode: -32602,
-      message: expect.stringContaining('no such column'),
+      code: 'ERR_OUTCOME_UNKNOWN',
+      message: expect.stringContaining('-32602 Invalid params: no such column'),
     });
     expect(connection.inFlight).toBe(0);
-  },
-);
+    // One that was about a call before.
+    await call(connection, 'x', { js: `reply({}); ${sending({ ...id, error })}` });
+    expect(await call(connection, 'x', { js: 'reply({ n: 5 })' })).toEqual({ n: 5 });
+  });
+  await Promise.all(failing);
+});
 
 test('it fails none of several, nor one beside another whose answer is still owed', async () => {
   const connection = await opened();

@@ -1,4 +1,4 @@
-import { confirmAlive, MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { confirmAlive, MessageTooLargeError, OutcomeUnknownError, ProtocolError } from '../../../core/errors.js';
 import { MAX_BATCH } from '../../protocol/messages.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
@@ -20,7 +20,7 @@ export class Unread {
   readonly #counters: ChannelCounters;
   readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>;
   readonly #fail: (call: Call, error: Error) => void;
-  readonly #doubt: (call: Call) => void;
+  readonly #doubt: (call: Call, error: Error) => void;
   readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
@@ -30,9 +30,8 @@ export class Unread {
     counters: ChannelCounters,
     options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>,
     fail: (call: Call, error: Error) => void,
-    doubt: (call: Call) => void,
+    doubt: (call: Call, error: Error) => void,
   ) {
-    this.#doubt = doubt;
     this.#calls = calls;
     this.#counters = counters;
     this.#options = options;
@@ -40,6 +39,10 @@ export class Unread {
       // The server answers: what becomes of this answer its caller may have brought about.
       confirmAlive(error);
       fail(call, error);
+    };
+    this.#doubt = (call, error) => {
+      confirmAlive(error);
+      doubt(call, error);
     };
     this.halves = new HalfAnswers(calls);
   }
@@ -75,7 +78,11 @@ export class Unread {
       this.#lostAll(others);
       if (call !== undefined || others.size > 0) return;
       const quoted = this.#calls.sent(idQuoted(bytes));
-      if (quoted !== undefined) this.#doubt(quoted);
+      if (quoted !== undefined)
+        this.#doubt(
+          quoted,
+          new ProtocolError(server, `its answer to ${quoted.method} stands behind other text in its line`),
+        );
       else if (beginsAsAnswer(bytes)) {
         this.halves.came(bytes, (its) => this.#lost(its, `its answer to ${its.method} ${NOT_JSON}`));
       }
@@ -146,21 +153,20 @@ export class Unread {
   }
 
   /**
-   * The call that an error is about which names none of ours (JSON-RPC: `id` is null where it could not be read), if there is just one. Only where
-   * one stream brings the answers of all.
+   * An error that names none of ours (JSON-RPC: `id` is null where it could not be read), where one stream brings the answers of all. It may be about
+   * the only call there is, or about what went before: that call ends with the server's words unless its answer comes right after.
    */
-  blamed(message: object): Call | undefined {
+  blames(message: object): void {
     const { jsonrpc, id, error } = message as Record<string, unknown>;
     if (this.#options.unfinished === undefined || jsonrpc !== '2.0' || this.#calls.isPast(id) || !isError(error))
-      return undefined;
-    const call = this.#calls.blamed();
+      return;
     const { server, logger } = this.#options;
-    if (call === undefined && this.#calls.size > 0)
-      logger.warn(
-        { server, code: error.code, said: error.message.slice(0, MAX_SAID) },
-        'an error of the server names no call',
-      );
-    return call;
+    const said = `${error.code} ${error.message.slice(0, MAX_SAID)}`;
+    const call = this.#calls.blamed();
+    if (call !== undefined) {
+      const why = `an error that names no call (${said}) came in the place of its answer`;
+      this.#doubt(call, new OutcomeUnknownError(server, call.method, why));
+    } else if (this.#calls.size > 0) logger.warn({ server, said }, 'an error of the server names no call');
   }
 
   /**
