@@ -115,9 +115,10 @@ async function passed<O extends ChainedOptions>(
   const own = inbound === undefined ? options : inbound.wrap(options);
   let room: ResultRoom | undefined;
   let deadline: Deadline | undefined;
+  let isOver = false;
   const admit: Admit = (result) => {
     const { raw } = result;
-    if (!(raw instanceof Uint8Array) || raw.length < SHORT_RESULT_BYTES) return result;
+    if (!(raw instanceof Uint8Array) || raw.length < SHORT_RESULT_BYTES || isOver) return result;
     room ??= new ResultRoom(origin, runs.clock, options.signal);
     return room.take(raw.length, deadline).then(() => result);
   };
@@ -138,7 +139,8 @@ async function passed<O extends ChainedOptions>(
     if (inbound?.told !== undefined) await inbound.told;
     return result;
   } finally {
-    room?.end();
+    isOver = true;
+    room?.close();
   }
 }
 

@@ -93,6 +93,9 @@ export class ResultRoom {
   readonly #clock: Clock;
   readonly #signal: AbortSignal | undefined;
   #taken: { readonly lane: Lane; readonly waiter: Waiter; readonly timer: Timer } | undefined;
+  /** The wait for a turn: one at a time, however often middleware asks at once. */
+  #turn: { readonly over: Promise<void>; readonly leave: () => void } | undefined;
+  #closed = false;
 
   constructor(of: Asked, clock: Clock, signal: AbortSignal | undefined) {
     this.#of = of;
@@ -105,33 +108,39 @@ export class ResultRoom {
    * @throws MessageTooLargeError when too much waits already, or for too long; RequestTimeoutError at the deadline; the signal's reason
    */
   async take(bytes: number, deadline: Deadline | undefined): Promise<void> {
+    while (this.#turn !== undefined) await this.#turn.over;
     const all = bytes * COPIES + Math.min(bytes * VALUES_A_BYTE, MAX_VALUES_BYTES);
     const lane = all <= MAX_SHARE_BYTES ? shared : alone;
     const amount = lane === shared ? all : 1;
-    if (this.#taken?.lane === lane && this.#taken.waiter.amount >= amount) return;
+    if (this.#closed || (this.#taken?.lane === lane && this.#taken.waiter.amount >= amount)) return;
     this.end();
     const { server = 'gateway', caller } = this.#of;
     const owner = JSON.stringify([server, shareOf(caller)]);
-    let onBegin = (): void => undefined;
+    let onTurn = (): void => undefined;
     const waiter: Waiter = {
       server,
       amount,
       begin: () => {
         const timer = this.#clock.setTimer(() => this.end(), MAX_TAKEN_MS);
         this.#taken = { lane, waiter, timer };
-        onBegin();
+        onTurn();
       },
     };
     lane.add(owner, waiter);
     if (this.#taken !== undefined) return;
-    const turn = new Promise<void>((resolve) => {
-      onBegin = resolve;
+    const over = new Promise<void>((resolve) => {
+      onTurn = resolve;
     });
-    try {
-      await this.#wait(server, bytes, turn, deadline);
-    } catch (error) {
+    const leave = (): void => {
       lane.leave(owner, waiter);
-      throw error;
+      onTurn();
+    };
+    this.#turn = { over, leave };
+    try {
+      await this.#wait(server, bytes, over, deadline);
+    } finally {
+      this.#turn = undefined;
+      leave();
     }
     // Each begins as the one before it ends: a thousand are not all gone on with in one turn.
     await inTurnOrNow(spendCaller);
@@ -144,6 +153,13 @@ export class ResultRoom {
     this.#taken = undefined;
     timer.cancel();
     lane.giveBack(waiter);
+  }
+
+  /** Its call is over: what comes for it now goes to no one that is waited for. */
+  close(): void {
+    this.#closed = true;
+    this.end();
+    this.#turn?.leave();
   }
 
   async #wait(server: string, bytes: number, turn: Promise<void>, deadline: Deadline | undefined): Promise<void> {

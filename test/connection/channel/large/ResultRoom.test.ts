@@ -136,3 +136,27 @@ test('what a middleware answers by itself has its turn before it goes on to the 
   await finish(2);
   expect(await Promise.all(all)).toEqual([{ server: 'a' }, { server: 'b' }]);
 });
+
+test('a middleware that asks twice at once has one place, and one that has ended keeps none: neither for what waits nor for what comes', async () => {
+  const [first, next] = [keeping(), keeping()];
+  const twice = keeping(async (_call, send) => (await Promise.all([send(), send()]))[0]);
+  const answers: Promise<unknown>[] = [];
+  const ended = keeping(async (_call, send) => {
+    answers.push(send());
+    await new Promise((resolve) => setImmediate(resolve));
+    answers.push(send());
+    throw new Error('too late');
+  });
+  const asked = [first.call({ server: 'a', bytes: 50 * MB })];
+  await first.begun(1);
+  asked.push(twice.call({ server: 'a', bytes: 50 * MB }));
+  const left = ended.call({ server: 'b', bytes: 50 * MB });
+  expect(await left).toMatchObject({ message: 'too late' });
+  await Promise.all(answers);
+  expect(ended.clock.armedTimers).toBe(0);
+  await first.finish(1);
+  await twice.finish(1);
+  asked.push(next.call({ server: 'b', bytes: 50 * MB }));
+  await next.finish(1);
+  expect(await Promise.all(asked)).toEqual(['a', 'a', 'b'].map((server) => ({ server })));
+});
