@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { parseConfig } from '../../../src/registry/config/configFile.js';
+import { findServers } from '../../../src/registry/config/shapes/findServers.js';
 
 const variables = { HOME: '/home/ada', TOKEN: 't0ken', INPUT_API_KEY: 'k3y' };
 
@@ -222,6 +223,32 @@ test('tables of devcontainer.json, of flat settings and within mcp are read', ()
       warnings: [],
     });
   }
+});
+
+test('a table that is read since later is not taken in the place of one that was read before', () => {
+  const old = { old: { command: 'x' } };
+  const later = { later: { command: 'y' } };
+  for (const root of [
+    { 'mcp.servers': later, context_servers: old },
+    { customizations: { vscode: { mcp: { servers: later } } }, mcp_servers: old },
+    { 'mcp.servers': later, mcp: old },
+    { mcp: { mcpServers: later, ...old } },
+  ])
+    expect(read('settings.json', JSON.stringify(root)).servers.map(({ name }) => name)).toEqual(['old']);
+});
+
+test('of a long list no more is looked at than its first values', () => {
+  let reads = 0;
+  const list = new Proxy(Array(20_000).fill(1), {
+    get: (all, key) => {
+      reads++;
+      return Reflect.get(all, key);
+    },
+  });
+  expect(findServers({ list })).toMatchObject({ field: 'mcpServers' });
+  expect(reads).toBeLessThan(2_000);
+  const found = findServers({ list: [1, { command: 'x' }] });
+  expect(found).toMatchObject({ why: expect.stringContaining('stands at list.1;') });
 });
 
 test('a shape that is not read is named with the fix', () => {

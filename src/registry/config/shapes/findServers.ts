@@ -35,18 +35,18 @@ interface Shape {
   readonly used?: readonly string[];
 }
 
-/** In order: of two in one file the first counts. */
+/** In order: of two in one file the first counts. One that is new comes last, so that no file is read otherwise than before. */
 const SHAPES: readonly Shape[] = [
   { path: ['mcpServers'] },
   { path: ['servers'], used: ['inputs'] },
   { path: ['mcp', 'servers'], settings: true },
-  { path: ['mcp.servers'], settings: true },
-  { path: ['customizations', 'vscode', 'mcp', 'servers'], settings: true },
   { path: ['context_servers'], settings: true },
   { path: ['mcp_servers'], settings: true },
   { path: ['amp.mcpServers'], settings: true },
-  { path: ['mcp', 'mcpServers'], settings: true },
   { path: ['mcp'], settings: true },
+  { path: ['mcp.servers'], settings: true },
+  { path: ['customizations', 'vscode', 'mcp', 'servers'], settings: true },
+  { path: ['mcp', 'mcpServers'], settings: true },
 ];
 
 /** Root fields beyond it are counted, not named. */
@@ -109,16 +109,18 @@ function firstEntry(root: unknown): readonly string[] | undefined {
   let level: readonly { readonly path: readonly string[]; readonly value: unknown }[] = [{ path: [], value: root }];
   for (let depth = 0; depth < MAX_DEPTH; depth++) {
     level = level
-      .flatMap(({ path, value }) =>
-        typeof value === 'object' && value !== null
-          ? Object.entries(value).map(([key, each]) => ({ path: [...path, key], value: each as unknown }))
-          : [],
-      )
+      .flatMap(({ path, value }) => (isObject(value) || Array.isArray(value) ? inside(value, path) : []))
       .slice(0, MAX_LOOKED_AT);
     const found = level.find(({ value }) => isEntry(value));
     if (found !== undefined) return found.path;
   }
   return undefined;
+}
+
+/** The first of them: a list may hold millions. */
+function inside(value: object, path: readonly string[]) {
+  const members = Object.entries(Array.isArray(value) ? value.slice(0, MAX_LOOKED_AT) : value).slice(0, MAX_LOOKED_AT);
+  return members.map(([key, each]) => ({ path: [...path, key], value: each as unknown }));
 }
 
 /** `mcp` of other programs may be anything: only what holds servers is taken for a table. */
