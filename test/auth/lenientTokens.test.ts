@@ -25,6 +25,17 @@ test.each([
   expect([answer.status, JSON.parse(answer.body)]).toEqual([200, expected]);
 });
 
+test('an answer that says an error is one, also beside a token, and an empty one of 204 is as it came', async () => {
+  for (const token of ['', 'a']) {
+    const { status, body } = await read(JSON.stringify({ ...TOKENS, access_token: token, error: 'access_denied' }));
+    expect([status, JSON.parse(body)]).toMatchObject([400, { error: 'access_denied' }]);
+  }
+  expect((await read(JSON.stringify({ ...TOKENS, error: '' }))).status).toBe(200);
+  expect(await (await lenientTokens(async () => new Response(null, { status: 204 }))('https://a/token')).text()).toBe(
+    '',
+  );
+});
+
 test('an error that comes as a success is one; what is no answer of OAuth is as it came', async () => {
   const failed = await read('error=bad_verification_code&error_description=it+is+old');
   expect([failed.status, JSON.parse(failed.body)]).toEqual([

@@ -7,7 +7,8 @@ const FORM = /^[\w.%+-]+=[^&]*(&[\w.%+-]+=[^&]*)*$/;
 
 /**
  * `fetch` for a token endpoint. What other clients of OAuth take is made into what RFC 6749 (5.1) has: an answer that is encoded as
- * a form, as GitHub's is, one without `token_type`, members that are null. An error that comes with a status of success is one.
+ * a form, as GitHub's is, one without `token_type`, members that are null. An error that comes with a status of success is one,
+ * a token beside it or not.
  */
 export function lenientTokens(fetch: FetchLike): FetchLike {
   return async (url, init) => {
@@ -16,9 +17,10 @@ export function lenientTokens(fetch: FetchLike): FetchLike {
     const { headers } = response;
     const text = await response.text();
     const said = text.length > MAX_CHARS ? undefined : membersOf(text);
-    if (said === undefined) return new Response(text, { status: response.status, headers });
+    // A body, even an empty one, is refused beside 204.
+    if (said === undefined) return new Response(text || null, { status: response.status, headers });
     const members = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== null));
-    const failed = members['access_token'] === undefined && typeof members['error'] === 'string';
+    const failed = typeof members['error'] === 'string' && members['error'] !== '';
     const type = { 'content-type': 'application/json' };
     if (failed) return new Response(JSON.stringify(members), { status: 400, headers: type });
     return new Response(JSON.stringify({ token_type: 'Bearer', ...members }), { headers: type });
