@@ -164,8 +164,17 @@ const ITEMS: ReadonlyMap<string, string> = new Map(
   Object.entries(LIST_METHODS).map(([kind, method]) => [method, kind]),
 );
 
+/** Their results say nothing: what stands in the place of `{}`, as PHP writes `[]`, shows no failure. */
+const SAYING_NOTHING: ReadonlySet<string> = new Set([
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+]);
+
 /** Why what a server answered is no result of the method, where it is none: it is no object, or lists nothing. Of a large list that is not looked at. */
 export function resultProblem(method: string, result: unknown): string | undefined {
+  if (SAYING_NOTHING.has(method)) return undefined;
   const raw = result instanceof Uint8Array;
   if (raw ? result[0] !== OPEN_BRACE : !isObject(result)) return `its result of ${method} is no object`;
   const kind = ITEMS.get(method);

@@ -60,6 +60,8 @@ test('a result is told by what stands in it, in bytes too', () => {
     texts.flatMap((text) => [resultProblem(method, raw(text)), resultProblem(method, JSON.parse(text))]).map(Boolean);
   expect(problems('tools/call', '{}', '{"content":[]}')).toEqual(Array(4).fill(false));
   expect(problems('tools/call', 'null', '"x"', '[]', '1')).toEqual(Array(8).fill(true));
+  for (const method of ['ping', 'resources/subscribe'])
+    expect(problems(method, '[]', 'null')).toEqual(Array(4).fill(false));
   expect(problems('prompts/list', '{"prompts":[]}', '{ "x":1, "prompts" : [ {} ] }')).toEqual(Array(4).fill(false));
   expect(problems('prompts/list', '{"tools":[]}', '{"prompts":[1]}', '{"prompts":{}}')).toEqual(Array(6).fill(true));
   expect(['{"isError": true}', '{"isError"\n:\ttrue,"a":1}'].map((text) => isToolError(raw(text)))).toEqual([
