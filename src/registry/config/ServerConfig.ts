@@ -82,7 +82,7 @@ export interface ServerSettings {
   readonly idleTimeoutMs?: number;
   /**
    * Longest call from its send, in ms, from 1: `default`, and `byTool` by the names of tools for `tools/call`. A gateway's call
-   * has it from each progress notification anew, and the pool's `maxTotalTimeoutMs` in all.
+   * whose client asked for progress has it from each notification of that anew, and the pool's `maxTotalTimeoutMs` in all.
    * @defaultValue the pool's `requestTimeoutMs`
    */
   readonly timeouts?: { readonly default?: number; readonly byTool?: Readonly<Record<string, number>> };
