@@ -78,7 +78,7 @@ test('what is not the protocol gets the status and the code for it', async () =>
     [await post('{"jsonrpc":"2.0","id":null,"method":"ping"}'), 400, -32_600],
     [await post('{"jsonrpc":"2.0","id":{},"method":"ping"}'), 400, -32_600],
     [await post('{"jsonrpc":"2.0","id":1,"method":7}'), 400, -32_600],
-    [await post('{"jsonrpc":"2.0","id":1,"method":"x","params":[]}'), 400, -32_600],
+    [await post('{"jsonrpc":"2.0","id":1,"method":"x","params":[1]}'), 400, -32_600],
     [await post('{"id":1,"method":"ping"}'), 400, -32_600],
     [await post(JSON.stringify(ping), { 'content-type': 'text/plain' }), 415, -32_600],
     [await post(JSON.stringify(ping), { 'content-encoding': 'gzip' }), 415, -32_600],

@@ -78,7 +78,7 @@ test('what all users are told of once other replicas are heard again', async () 
   const all = Array.from({ length: 1_000 }, (_, at) => ({ principal: `${at}` }));
   const tenants = { find, [Symbol.iterator]: () => all[Symbol.iterator]() };
   const servers = Array.from({ length: 100 }, (_, at) => `s${at}`);
-  const pool = { on: () => undefined, servers: () => servers };
+  const pool = { on: () => undefined, servers: () => servers, state: () => 'ready' };
   const relay = new PoolRelay({ pool, tenants, logger: silentLogger } as unknown as PoolRelayOptions);
   relay.changedPerhaps();
   expect(asked).toBeLessThan(200_000);

@@ -17,6 +17,7 @@ import { answerFor, messageIn, onlyTaken } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
 import { type Doubted, doubtedIn, doubtedRefusal, refusedBySession, UNCHECKED } from './refusedBySession.js';
 
+const NO_ANSWER = 'its stream ended without its answer';
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
 const RETRY_MS = 1_000;
 /** However little a stream says: `retry: 0` must not make us ask without a pause. */
@@ -130,10 +131,12 @@ export class CallExchange extends CallRequest {
   }
 
   /** Its answer may come on the stream of its session. */
-  #taken(fail: () => void): void {
+  #taken(fail: () => void): boolean {
     const { stream, session } = this.#transport;
     this.taken = `: its response (${this.status}) had none, nor the stream of its session`;
-    if (session !== this.session || stream?.awaits(this.call, fail) !== true) fail();
+    if (session === this.session && stream?.awaits(this.call, fail) === true) return true;
+    fail();
+    return false;
   }
 
   protected override onStreamEnd(error: Error | undefined): void {
@@ -147,8 +150,9 @@ export class CallExchange extends CallRequest {
       return;
     }
     if (error !== undefined) this.unknown(`its stream was cut: ${messageOf(error)}`, error);
-    else if (this.#heard) this.unknown('its stream ended without its answer');
-    else this.#taken(() => this.unknown('its stream ended without its answer'));
+    else if (this.#heard) this.unknown(NO_ANSWER);
+    // More often it was cut than its answer is to come elsewhere.
+    else if (this.#taken(() => this.unknown(NO_ANSWER))) this.doubted(NO_ANSWER);
   }
 
   protected override onFailed(error: Error): void {
@@ -256,10 +260,7 @@ export class CallExchange extends CallRequest {
       (own, tool) => {
         if (!own.pending) return;
         own.#tool = tool;
-        if (tool === undefined) {
-          own.#stand(body, error);
-          return;
-        }
+        if (tool === undefined) return own.#stand(body, error);
         own.#transport.channel.requeue(own.call);
         own.resend();
       },
@@ -283,18 +284,16 @@ export class CallExchange extends CallRequest {
     this.#resting = false;
     if (!this.pending) return;
     const inVain = ++this.#fruitless > MAX_FRUITLESS;
-    if (inVain || this.session !== this.#transport.session) {
-      this.#unresumed(inVain ? 'it was resumed in vain' : 'its session is gone');
-      return;
-    }
-    this.lane = 'streams';
-    this.method = 'GET';
-    this.path = this.endpoint.path;
-    this.requestHeaders = this.#transport.streamHeaders(this.#resumeAt);
-    this.dispatch();
+    if (!inVain && this.session === this.#transport.session) {
+      this.lane = 'streams';
+      this.method = 'GET';
+      this.path = this.endpoint.path;
+      this.requestHeaders = this.#transport.streamHeaders(this.#resumeAt);
+      this.dispatch();
+    } else this.#unresumed(inVain ? 'it was resumed in vain' : 'its session is gone');
   }
 
   #unresumed(why: string): void {
-    this.unknown(`its stream ended without its answer; ${why}`);
+    this.unknown(`${NO_ANSWER}; ${why}`);
   }
 }

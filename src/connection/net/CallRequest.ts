@@ -131,6 +131,12 @@ export abstract class CallRequest extends Exchange implements Carrier {
     this.fail(new OutcomeUnknownError(this.endpoint.server, this.call.method, why, { cause }));
   }
 
+  /** The same unless its answer comes right after, on another way. */
+  protected doubted(why: string): void {
+    const error = new OutcomeUnknownError(this.endpoint.server, this.call.method, why);
+    this.#transport.channel.unread.doubts(this.call, error);
+  }
+
   /** What this response means for the call, being no answer. */
   protected refusal(body: Buffer): PoolkitError {
     return statusError({

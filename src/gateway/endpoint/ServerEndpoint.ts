@@ -238,12 +238,14 @@ const [toItsEra, acrossThem] = [new WeakMap<ServerInfo, EndpointInfo>(), new Wea
 
 function shownOf(info: ServerInfo, server: string, sameEra: boolean): EndpointInfo {
   const made = sameEra ? toItsEra : acrossThem;
+  const known = made.get(info);
+  if (known !== undefined) return known;
   const { instructions } = info;
   // Official clients refuse a handshake for one odd member, such as `tools: null`: that is left out. All else is as it came.
   const capabilities = (CAPABILITIES_TYPE(info.capabilities, '', new Set()) ?? {}) as ServerInfo['capabilities'];
   const own = IMPLEMENTATION_TYPE(info.serverInfo, '', new Set()) as ServerInfo['serverInfo'];
   const isWhole = own?.name !== undefined && own.version !== undefined;
-  const shown = made.get(info) ?? {
+  const shown = {
     capabilities: sameEra ? capabilities : acrossEras(capabilities),
     serverInfo: isWhole ? own : { name: server, version: '0', ...own },
     ...(instructions === undefined ? {} : { instructions }),

@@ -119,7 +119,7 @@ export class StreamableHttp {
     const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held, owner });
     if ('gone' in body) return;
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
-    if ('status' in body) return refuse(response, body.status, body.why);
+    if ('status' in body) return refuse(response, body.status, body.why, body.code);
     const reading = this.#order.read(body.text, request.headers, owner);
     const read = reading instanceof Promise ? await reading : reading;
     if (read === undefined) return sendFailure(response, held.refusalOf(owner), TOO_MUCH);
@@ -285,6 +285,11 @@ export class StreamableHttp {
   }
 }
 
-function refuse(response: ServerResponse, status: number, message: string): void {
-  sendFailure(response, status, { code: RPC_CODES.invalidRequest, message });
+function refuse(
+  response: ServerResponse,
+  status: number,
+  message: string,
+  code: number = RPC_CODES.invalidRequest,
+): void {
+  sendFailure(response, status, { code, message });
 }

@@ -131,7 +131,7 @@ const unreadable = (status: Unreadable['status'], code: number, message: string)
 });
 
 const TOO_MANY_VALUES = unreadable(413, RPC_CODES.invalidRequest, 'the body has too many values');
-const NO_TEXT = unreadable(400, RPC_CODES.invalidRequest, 'the body is not UTF-8');
+const NO_TEXT = unreadable(400, RPC_CODES.parseError, 'the body is not UTF-8');
 const NO_JSON = unreadable(400, RPC_CODES.parseError, 'the body is not JSON');
 
 function held(

@@ -173,7 +173,7 @@ export class SseFront {
     const { origin } = client;
     const body = await readBody(request, { maxBytes, timeoutMs, held, owner: origin });
     if ('gone' in body) return;
-    if ('status' in body) return refuse(response, body.status, body.why);
+    if ('status' in body) return refuse(response, body.status, body.why, body.code);
     // A client's messages are taken in the order in which they came, however large one is.
     const read = await this.#order.read(body.text, { 'mcp-session-id': client.id }, origin);
     if (read === undefined) return refuse(response, held.refusalOf(origin), TOO_MUCH);
@@ -260,6 +260,11 @@ export class SseFront {
   }
 }
 
-function refuse(response: ServerResponse, status: number, message: string): void {
-  sendFailure(response, status, { code: RPC_CODES.invalidRequest, message });
+function refuse(
+  response: ServerResponse,
+  status: number,
+  message: string,
+  code: number = RPC_CODES.invalidRequest,
+): void {
+  sendFailure(response, status, { code, message });
 }

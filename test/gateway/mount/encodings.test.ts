@@ -61,7 +61,7 @@ test('a body that is not UTF-8 is refused, and reaches no server; U+FFFD itself 
     for (const size of SIZES) {
       const text = 'ü'.repeat(size);
       const { status, message } = await post(client, Buffer.from(bodyOf(text).toString(), 'latin1'));
-      expect([status, message?.error]).toMatchObject([400, { code: -32_600, message: 'the body is not UTF-8' }]);
+      expect([status, message?.error]).toMatchObject([400, { code: -32_700, message: 'the body is not UTF-8' }]);
     }
   }
   expect(asked()).toBe(0);

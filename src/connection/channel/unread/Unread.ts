@@ -20,7 +20,8 @@ export class Unread {
   readonly #counters: ChannelCounters;
   readonly #options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>;
   readonly #fail: (call: Call, error: Error) => void;
-  readonly #doubt: (call: Call, error: Error) => void;
+  /** Another message, or none, seems to be all that comes of a call's answer: it fails with `error` unless that comes right after. */
+  readonly doubts: (call: Call, error: Error) => void;
   readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
@@ -40,7 +41,7 @@ export class Unread {
       confirmAlive(error);
       fail(call, error);
     };
-    this.#doubt = (call, error) => {
+    this.doubts = (call, error) => {
       confirmAlive(error);
       doubt(call, error);
     };
@@ -79,7 +80,7 @@ export class Unread {
       if (call !== undefined || others.size > 0) return;
       const quoted = this.#calls.sent(idQuoted(bytes));
       if (quoted !== undefined)
-        this.#doubt(
+        this.doubts(
           quoted,
           new ProtocolError(server, `its answer to ${quoted.method} stands behind other text in its line`),
         );
@@ -165,7 +166,7 @@ export class Unread {
     const call = this.#calls.blamed();
     if (call !== undefined) {
       const why = `an error that names no call (${said}) came in the place of its answer`;
-      this.#doubt(call, new OutcomeUnknownError(server, call.method, why));
+      this.doubts(call, new OutcomeUnknownError(server, call.method, why));
     } else if (this.#calls.size > 0) logger.warn({ server, said }, 'an error of the server names no call');
   }
 

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { strictText } from '../../../core/text/strictText.js';
 import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
 import { LARGE_BODY_CHARS, LargeBody } from '../../rpc/LargeBody.js';
@@ -8,7 +9,7 @@ import { forgetRest } from './forgetRest.js';
 export type Body =
   /** `given`: a host has read it, and keeps it with the request. */
   | { readonly text: string | LargeBody; readonly given?: boolean }
-  | { readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503; readonly why: string }
+  | { readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503; readonly why: string; readonly code?: number }
   /** The client went away before the end. */
   | { readonly gone: true };
 
@@ -25,7 +26,7 @@ export interface BodyBounds {
 
 /** A piece smaller than this is copied: a slice of a few bytes holds the whole buffer it was read into. */
 const SMALL_BYTES = 16 * 1_024;
-const NO_TEXT: Body = Object.freeze({ status: 400, why: 'the body is not UTF-8' });
+const NO_TEXT: Body = Object.freeze({ status: 400, why: 'the body is not UTF-8', code: RPC_CODES.parseError });
 const GONE: Body = Object.freeze({ gone: true });
 
 /** The charset that a content type names, in quotes or without (RFC 9110, 8.3.1). */
