@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../core/clock.js';
 import { ForbiddenError, messageOf, OptionError, SignInError, UnauthorizedError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { backoffMs } from '../core/time/backoff.js';
+import { sharedAbort } from '../core/wait/sharedAbort.js';
 import type { McpPool, ServerState } from '../pool/McpPool.js';
 
 export interface StartRetriesOptions {
@@ -12,6 +13,9 @@ export interface StartRetriesOptions {
 
 /** The pauses between two tries, in ms. Where the pool's own back-off is longer, that. */
 const PAUSES = Object.freeze({ initialMs: 1_000, maxMs: 30_000, jitterRatio: 0 });
+
+/** Tries at a time: each may be a process, and holds one of the pool's connections for as long as the start of a server that is silent. */
+const MAX_TRIES = 32;
 
 /** Trying again mends none of these: credentials have to come first, or another config. */
 const FOR_PEOPLE = [UnauthorizedError, ForbiddenError, SignInError, OptionError];
@@ -31,7 +35,10 @@ interface Down {
 export class StartRetries implements Disposable {
   readonly #options: StartRetriesOptions;
   readonly #down = new Map<string, Down>();
-  readonly #over = new AbortController();
+  /** Whose turn to be tried it is, the first first. */
+  readonly #due = new Map<string, Down>();
+  #trying = 0;
+  readonly #over = sharedAbort();
   readonly #listening: Disposable;
 
   constructor(options: StartRetriesOptions) {
@@ -59,11 +66,27 @@ export class StartRetries implements Disposable {
   #forget(server: string): void {
     this.#down.get(server)?.timer?.cancel();
     this.#down.delete(server);
+    this.#due.delete(server);
   }
 
   #wait(server: string, down: Down, leastMs: number): void {
     const pauseMs = Math.max(backoffMs(++down.times, PAUSES), leastMs);
-    down.timer = this.#options.clock.setTimer(() => void this.#try(server, down), pauseMs);
+    down.timer = this.#options.clock.setTimer(() => {
+      this.#due.set(server, down);
+      this.#next();
+    }, pauseMs);
+  }
+
+  #next(): void {
+    for (const [server, down] of this.#due) {
+      if (this.#trying === MAX_TRIES) return;
+      this.#due.delete(server);
+      this.#trying++;
+      void this.#try(server, down).then(() => {
+        this.#trying--;
+        this.#next();
+      });
+    }
   }
 
   /** Never rejects. */

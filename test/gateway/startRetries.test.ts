@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { BackingOffError, StartError, UnauthorizedError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
@@ -74,6 +74,28 @@ test('servers are not tried where users have connections of their own, nor after
   await clock.advance(100_000);
   await closing;
   expect(asked).toEqual([]);
+});
+
+test('of many servers that are down 32 are tried at a time, in turns', async () => {
+  const warned = vi.spyOn(process, 'emitWarning');
+  const tried: (() => void)[] = [];
+  const ping = () => new Promise<never>((_, reject) => tried.push(() => reject(new StartError('s', 'it is silent'))));
+  const names = Array.from({ length: 40 }, (_, at) => `s${at}`);
+  const server: FakeServer = { state: 'failed', methods: { ping } };
+  const pool = new FakePool(Object.fromEntries(names.map((name) => [name, server])));
+  const clock = new FakeClock();
+  closeAfter(new Gateway({ pool, clock, port: 0 }));
+  await clock.advance(2_500);
+  expect(pool.calls.map((each) => each.server)).toEqual(names.slice(0, 32));
+  pool.emit('state', { server: 's32', state: 'ready', previous: 'starting' });
+  for (const end of tried.splice(0, 2)) end();
+  await clock.advance(0);
+  expect(pool.calls.slice(32).map((each) => each.server)).toEqual(['s33', 's34']);
+  for (const end of tried.splice(0)) end();
+  await clock.advance(0);
+  expect(pool.calls.slice(34).map((each) => each.server)).toEqual(names.slice(35));
+  // They wait under one signal, which is no leak of listeners.
+  expect(warned).not.toHaveBeenCalled();
 });
 
 test('a server that comes up later is told to a client that listed before, though nobody asks', async () => {
