@@ -9,7 +9,7 @@ export interface FirstOfOptions<K, T> {
   readonly attempt: (kind: K, signal: AbortSignal) => Promise<T>;
   /** Whether the next attempt is not worth it after this failure. */
   readonly isFinal: (error: unknown) => boolean;
-  /** What a second one brought. */
+  /** What a second one brought. It never throws. */
   readonly discard: (late: T) => void;
   /** The error for all that failed. */
   readonly failure: (failures: ReadonlyMap<K, unknown>) => unknown;
@@ -36,7 +36,8 @@ export function firstOf<K, T>(
       const own = new AbortController();
       underWay.add(own);
       if (left.length > 0) timer = clock.setTimer(begin, patienceMs);
-      attempt(kind, AbortSignal.any([own.signal, signal])).then(
+      const made = async (): Promise<T> => attempt(kind, AbortSignal.any([own.signal, signal]));
+      made().then(
         (result) => {
           underWay.delete(own);
           if (isOver) return void discard(result);

@@ -1,8 +1,12 @@
 import type { ServerResponse } from 'node:http';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import type { Connection } from '../../src/connection/Connection.js';
+import type { Connector, ConnectRequest } from '../../src/pool/connectors/Connector.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { tool } from '../support/httpPool.js';
+import { MemoryConnector } from '../support/memoryPool.js';
 import { failure } from '../support/rawCalls.js';
 import { RawServer } from '../support/rawServer.js';
 import { RawSse } from '../support/rawSse.js';
@@ -87,4 +91,40 @@ test.each([
   const answer = refused(status, headers);
   const server = await sseServer(answer, answer);
   expect(await failure(tool(poolOf(server.url), 'echo'))).toMatchObject({ code });
+});
+
+test('a connector of a user’s own that throws at once is one that failed, and what comes too late and cannot be closed harms nothing', async () => {
+  const memory = new MemoryConnector();
+  const clock = new FakeClock();
+  let http: ConnectRequest | undefined;
+  let late!: (made: Connection | Promise<Connection>) => void;
+  const silent = (request: ConnectRequest): Promise<Connection> => {
+    http = request;
+    return new Promise((resolve) => {
+      late = resolve;
+    });
+  };
+  const start = (sse: Connector['connect']): Promise<unknown> => {
+    const own = (transport: 'http' | 'sse', connect: Connector['connect']): Connector => {
+      return { transports: [transport], attributes: () => true, connect, close: async () => undefined };
+    };
+    const pool = closeAfter(new UnifiedPool({ connectors: [own('http', silent), own('sse', sse)], clock }));
+    pool.addServer({ name: 's', url: 'http://127.0.0.1:1/mcp' });
+    return pool.callTool('s', 'echo');
+  };
+  const slow = start(() => {
+    throw new Error('at once');
+  });
+  await clock.advance(5_000);
+  late(memory.connect(http as ConnectRequest));
+  expect(await slow).toEqual({ name: 'echo' });
+
+  const beside = start((request) => memory.connect(request));
+  await clock.advance(5_000);
+  expect(await beside).toEqual({ name: 'echo' });
+  const close = vi.fn(() => {
+    throw new Error('it cannot be closed');
+  });
+  late({ close } as unknown as Connection);
+  await vi.waitFor(() => expect(close).toHaveBeenCalled());
 });

@@ -44,7 +44,10 @@ export class AutoConnector implements Connector {
       signal,
       attempt: (tried, own) => this.#connect(tried, { ...request, signal: own }),
       isFinal: (error) => !saysOtherTransport(error),
-      discard: (late) => void late.close({ graceMs: 0 }).catch((error) => pool.logger.debug({ error }, 'not closed')),
+      discard: (late) => {
+        const closed = async (): Promise<void> => late.close({ graceMs: 0 });
+        closed().catch((error: unknown) => pool.logger.debug({ error }, 'not closed'));
+      },
       failure: (failures) => {
         if (failures.size > 1) this.#verdicts?.delete(request.fingerprint);
         return failureOfAll(config.name, failures);
