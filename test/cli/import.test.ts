@@ -40,6 +40,25 @@ async function importing(files: readonly string[], out: string): Promise<string>
   return heard.join('');
 }
 
+test('the gateway that a client starts of the very config is left out: it would be a client of itself', async () => {
+  const folder = tempFolder();
+  const out = join(folder, 'mcp.json');
+  const shim = (...args: string[]): object => ({
+    command: 'npx',
+    args: ['mcp-poolkit', 'connect', 'http://h/mcp', ...args],
+  });
+  const mcpServers = {
+    a: { command: 'x' },
+    by: shim('--start', '--config', out),
+    short: shim('--start', '--config=mcp.json'),
+    shorter: shim('--start', '-c', 'mcp.json'),
+    other: shim('--start', '--config', join(folder, 'other.json')),
+  };
+  const said = await importing([put(join(folder, 'client.json'), JSON.stringify({ mcpServers }))], out);
+  expect(said).toContain(`by (left out: it is the gateway of ${out} itself), short (left out`);
+  expect(Object.keys(JSON.parse(readFileSync(out, 'utf8')).mcpServers)).toEqual(['a', 'other']);
+});
+
 test('the configs of several clients are merged: doubles once, names kept apart, references kept, places spelled out', async () => {
   const folder = tempFolder();
   const cursor = put(

@@ -85,7 +85,7 @@ async function merge(
 ): Promise<{ lines: string[]; problems: number }> {
   const before = existsSync(out) ? [{ client: 'out', file: out, text: begun(await readNamed(out)) }] : [];
   const servers = new Map<string, Imported>();
-  const read = [...before, ...found].map((each) => add(each, servers));
+  const read = [...before, ...found].map((each) => add(each, servers, out));
   if (read.slice(before.length).every(({ servers }) => servers === 0))
     throw new Error(`nothing was imported: no server was found in ${found.map(({ file }) => file).join(', ')}`);
   const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
@@ -101,7 +101,7 @@ async function merge(
 }
 
 /** Adds a file's servers, and says what came of them. A server that is there under another name, or the same, is not added again. */
-function add({ client, file, text, table = [] }: Source, servers: Map<string, Imported>): Read {
+function add({ client, file, text, table = [] }: Source, servers: Map<string, Imported>, out: string): Read {
   const { entries, problems } = parseTable(text, { file, variables: ANY }, table.length > 0 ? table : undefined);
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
@@ -109,6 +109,8 @@ function add({ client, file, text, table = [] }: Source, servers: Map<string, Im
   const told = [...entries].map(([name, found]) => {
     const entry = placed(found as Readonly<Record<string, unknown>>, file);
     if (have.has(canonical(entry))) return `${name} (there already)`;
+    if (client !== 'out' && isGatewayOf(out, entry, file))
+      return `${name} (left out: it is the gateway of ${out} itself)`;
     const own = freeName(name, client, servers);
     servers.set(own, { client, entry });
     return own === name ? name : `${name} as ${own}`;
@@ -116,6 +118,18 @@ function add({ client, file, text, table = [] }: Source, servers: Map<string, Im
   const place = table.length > 1 ? `${file}, ${table.slice(0, -1).join('.')}` : file;
   const line = `  ${place}: ${told.length === 0 ? 'no servers' : few(told, String, MAX_NAMED).join(', ')}`;
   return { line, servers: entries.size, problems: problems.length };
+}
+
+/** What a config follows on a command line. */
+const FLAGS = ['--config', '-c'];
+
+/** Whether an entry names a config, as `connect --start --config` does for clients: in there the gateway would be a client of itself. */
+function isGatewayOf(config: string, { args }: Readonly<Record<string, unknown>>, file: string): boolean {
+  const words = Array.isArray(args) ? args.map(String) : [];
+  const named = words.map((each, at) =>
+    FLAGS.includes(words[at - 1] ?? '') ? each : /^--config=(.+)$/s.exec(each)?.[1],
+  );
+  return named.some((each) => each !== undefined && resolve(dirname(resolve(file)), each) === resolve(config));
 }
 
 /** Whether a file has the table that is looked for in it. One that cannot be read is told of when it is added. */
@@ -139,7 +153,7 @@ function freeName(name: string, client: string, servers: ReadonlyMap<string, Imp
 }
 
 /** What counted from the file's place is spelled out: the entry is to stand in another folder. */
-function placed(entry: Readonly<Record<string, unknown>>, file: string): object {
+function placed(entry: Readonly<Record<string, unknown>>, file: string): Record<string, unknown> {
   const folder = dirname(resolve(file));
   const workspace = workspaceOf(folder);
   const text = JSON.stringify(entry).replace(/\$\{workspace(Folder|Root)\}/g, () =>
