@@ -1,5 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/client';
-import { MessageTooLargeError, messageOf, NotSentError, PoolkitError, ProtocolError } from '../../core/errors.js';
+import { MessageTooLargeError, messageOf, PoolkitError, ProtocolError } from '../../core/errors.js';
 import type { Call } from '../channel/Call.js';
 import type { RawReply } from '../channel/codec/envelope.js';
 import { LongMessage } from '../channel/large/LongMessage.js';
@@ -15,7 +15,7 @@ import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import { answerFor, messageIn, onlyTaken } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
-import { type Doubted, doubtedIn, doubtedRefusal, refusedBySession, UNCHECKED } from './refusedBySession.js';
+import { type Doubted, doubtedIn, doubtedRefusal, sessionGone, UNCHECKED } from './refusedBySession.js';
 
 const NO_ANSWER = 'its stream ended without its answer';
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
@@ -215,37 +215,36 @@ export class CallExchange extends CallRequest {
     const taken = this.#heard || this.method === 'GET' || this.#transport.era === 'modern';
     if (doubted === undefined || taken || UNCHECKED.has(this.call.method)) return false;
     this.end();
-    this.#confirm(this.#transport.doubts.refuses(this.session, doubted), stand);
+    this.#confirm(this.#transport.doubts.refuses(this.session, doubted), stand, doubted.mayHaveRun);
     return true;
   }
 
-  #confirm(lost: Promise<boolean>, stand: (own: CallExchange) => unknown): void {
+  #confirm(lost: Promise<boolean>, stand: (own: CallExchange) => unknown, mayHaveRun = false): void {
     whenKnown<CallExchange, boolean>(
       this,
       lost,
       (own, isLost) => {
         if (!own.pending) return;
-        if (isLost) own.#sessionGone();
+        if (isLost) own.#sessionGone(mayHaveRun);
         else stand(own);
       },
       (own, cause) => own.unknown(messageOf(cause)),
     );
   }
 
-  /** Its session refused it, so it never ran: it goes out once more, in the next one. What that one refuses too is no matter of sessions. */
-  #sessionGone(): void {
-    if (this.#resent || !this.#transport.settings.resendOnSessionLoss || this.#transport.isNew(this.session)) {
-      const error = new NotSentError(this.endpoint.server, 'its session is gone');
-      refusedBySession.add(error);
-      this.fail(error);
-      this.#transport.sessionLost(this.session);
-      return;
+  /** Refused by its session it never ran: it goes out once more, in the next one. What that one refuses too is no matter of sessions. */
+  #sessionGone(mayHaveRun = false): void {
+    const { channel, settings } = this.#transport;
+    const again = !this.#resent && settings.resendOnSessionLoss && !this.#transport.isNew(this.session) && !mayHaveRun;
+    if (mayHaveRun) this.unknown('its session ended');
+    else if (!again) this.fail(sessionGone(this.endpoint.server));
+    else {
+      this.#resent = true;
+      this.#resumeAt = undefined;
+      channel.requeue(this.call);
     }
-    this.#resent = true;
-    this.#resumeAt = undefined;
-    this.#transport.channel.requeue(this.call);
     this.#transport.sessionLost(this.session);
-    this.resend();
+    if (again) this.resend();
   }
 
   /** The definition it went by is outdated: asks for the newest and sends the call once more. */

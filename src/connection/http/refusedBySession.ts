@@ -1,10 +1,16 @@
-import { ForbiddenError, RpcError, UnauthorizedError } from '../../core/errors.js';
+import { ForbiddenError, NotSentError, RpcError, UnauthorizedError } from '../../core/errors.js';
 import type { Channel } from '../channel/Channel.js';
 import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
 
 /** Errors of calls that a session refused and that are not for another one: a pool does not send them again either. */
 export const refusedBySession = new WeakSet<object>();
+
+export function sessionGone(server: string): NotSentError {
+  const error = new NotSentError(server, 'its session is gone');
+  refusedBySession.add(error);
+  return error;
+}
 
 /** A call that failed waits no longer for the check of its server. */
 export const CHECK_MS = 2_000;
@@ -17,10 +23,14 @@ export const UNCHECKED: ReadonlySet<string> = new Set(['initialize', 'server/dis
 export interface Doubted {
   readonly status: number;
   readonly error: RefusalError | undefined;
+  /** It may be the end of a session that the call still ran in. */
+  readonly mayHaveRun: boolean;
 }
 
 /** What servers say whose session layer does not know a session; tools say such things, too. */
 const WORDS = /session|\b(?:not|before|un|re)[- ]?initiali[sz]/i;
+/** What they say of one that they knew until then. */
+const ENDED = /\b(?:clos(?:ed|ing)|terminated|ended|disconnected|crashed|died|lost|shut)\b/i;
 /** Errors of session layers are no longer. */
 const MAX_BYTES = 2_048;
 
@@ -30,13 +40,15 @@ export function doubtedIn(data: string | Buffer, id: number): Doubted | undefine
   if (data.length > MAX_BYTES || !data.includes('"error"') || !WORDS.test(data.toString())) return undefined;
   const error = rpcErrorIn(Buffer.from(data));
   const own = error !== undefined && (error.id === id || error.id === null) && WORDS.test(messageIn(error));
-  return own ? { status: 200, error } : undefined;
+  return own ? { status: 200, error, mayHaveRun: ENDED.test(messageIn(error)) } : undefined;
 }
 
 /** A refusal by status, if it speaks of sessions or of what is gone, and does not ask for credentials. */
 export function doubtedRefusal(status: number, headers: RawHeaders, body: Buffer): Doubted | undefined {
   if (headerOf(headers, 'www-authenticate') !== undefined) return undefined;
-  return status === 410 || WORDS.test(excerpt(body)) ? { status, error: rpcErrorIn(body) } : undefined;
+  const said = excerpt(body);
+  const mayHaveRun = status >= 500 && ENDED.test(said);
+  return status === 410 || WORDS.test(said) ? { status, error: rpcErrorIn(body), mayHaveRun } : undefined;
 }
 
 interface DoubtHost {

@@ -47,7 +47,9 @@ export class PostExchange extends CallRequest {
     if (this.status >= 500 || UNCHECKED.has(this.call.method)) return undefined;
     const error = rpcErrorIn(body);
     const unknown = this.status === 404 && error?.code !== RPC_CODES.methodNotFound;
-    return unknown ? { status: 404, error } : doubtedRefusal(this.status, this.responseHeaders, body);
+    return unknown
+      ? { status: 404, error, mayHaveRun: false }
+      : doubtedRefusal(this.status, this.responseHeaders, body);
   }
 
   #confirm(doubted: Doubted, body: Buffer): void {

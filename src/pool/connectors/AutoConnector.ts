@@ -16,8 +16,8 @@ const MAX_PATIENCE_MS = 5_000;
 
 /**
  * Connects to a URL that names no transport: over Streamable HTTP; if what is there answers and is no such server (a
- * 4xx, or no MCP), over SSE, and beside it where it is silent. What was found is remembered by config fingerprint and tried first from then
- * on. A refused connection, a refusal of credentials or a 5xx says nothing about a transport: the start has failed.
+ * 4xx, a 501, or no MCP), over SSE, and beside it where it is silent. What was found is remembered by config fingerprint and tried first from then
+ * on. A refused connection, a refusal of credentials or another 5xx says nothing about a transport: the start has failed.
  */
 export class AutoConnector implements Connector {
   readonly transports = [undefined];

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { NotSentError, RpcError, UnauthorizedError } from '../../../src/core/errors.js';
+import { NotSentError, OutcomeUnknownError, RpcError, UnauthorizedError } from '../../../src/core/errors.js';
 import { call, failure, serve } from '../../support/rawCalls.js';
 import { type Exchange, type Handler, said } from '../../support/rawServer.js';
 
@@ -101,6 +101,23 @@ test('a call that said something before its session refused it is not sent again
   // The next call finds it out.
   expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
   expect(server.initialises).toBe(2);
+});
+
+test.each([
+  ['200', rpc(200, -32603, 'Session terminated')],
+  ['500', page(500, 'the session was closed')],
+])('a call that may have run when its session ended, as a %s says, is not sent again', async (_, refuse) => {
+  let runs = 0;
+  const { server, connection } = await house(refuse, {
+    ends: (exchange) => {
+      runs++;
+      server.forget();
+      refuse(exchange);
+    },
+  });
+  expect(await failure(call(connection, 'ends'))).toBeInstanceOf(OutcomeUnknownError);
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  expect([runs, server.initialises]).toEqual([1, 2]);
 });
 
 test('a 401 that asks for credentials is none of a session, and no call goes out a third time', async () => {
