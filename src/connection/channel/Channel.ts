@@ -54,7 +54,7 @@ export class Channel {
     this.#serverRequests = new ServerRequests(transport, options);
     const fail = (call: Call, error: unknown): void => this.failCall(call, error);
     const doubt = (call: Call, error: Error): void => this.#times.doubted(call, error);
-    this.unread = new Unread(this.#pending, this.counters, options, fail, doubt);
+    this.unread = new Unread(this.#pending, this.counters, options, fail, doubt, (message) => void this.read(message));
     this.large = new LargeReplies(this, options, this.#pending, this.#times);
     this.#inbox = new Inbox({
       server,

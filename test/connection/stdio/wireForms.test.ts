@@ -57,3 +57,25 @@ test('what is no message, or more than messages, is none', () => {
   for (const text of ['Loading\r', 'data:', 'data: x', `x ${one}`, '\r\r', `${one}\rx`.slice(9)])
     expect(message(text)).toBeUndefined();
 });
+
+test.each([
+  'Starting...',
+  'server running on stdio ',
+  '\r[==  ] 50%\r[====] 100%\r',
+  'config {a:1} loaded ',
+  '> ',
+  '\ufeff\ufeff',
+  '🚀 ',
+])('a handshake is read behind words without an end of their line: %j', async (words) => {
+  const server = `require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
+      const { id, method } = JSON.parse(line);
+      if (id === undefined) return;
+      const serverInfo = { name: 'x', version: '1' };
+      const result = method === 'initialize' ? { protocolVersion: '2025-06-18', capabilities: { tools: {} }, serverInfo } : { a: 1 };
+      const error = { code: -32601, message: 'unknown' };
+      const answer = method === 'server/discover' ? { error } : { result };
+      process.stdout.write((method === 'tools/call' ? '' : ${JSON.stringify(words)}) + JSON.stringify({ jsonrpc: '2.0', id, ...answer }) + '\\n');
+    });`;
+  const connection = await open(['-e', server]);
+  expect(await call(connection, 'x')).toEqual({ a: 1 });
+});

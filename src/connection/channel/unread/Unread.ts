@@ -5,12 +5,13 @@ import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import type { RawReply } from '../codec/envelope.js';
 import { bytesOf, MAX_READ_BYTES } from '../codec/parsingCost.js';
 import { HalfAnswers } from './HalfAnswers.js';
-import { idAtEdge, idAtEnd, idQuoted } from './idAtEdge.js';
+import { idAtEdge, idAtEnd, quotedIn } from './idAtEdge.js';
 import { beginsAsAnswer, idsInGarbage, idsInside, mayAnswer } from './idsInGarbage.js';
 import { EDGE_BYTES, type Edges } from './MessageEdges.js';
 
 const NONE = Buffer.alloc(0);
 const NOT_JSON = 'is not JSON';
+const HANDSHAKES: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
 /** Of an error's words, so many characters are logged. */
 const MAX_SAID = 200;
 
@@ -22,6 +23,7 @@ export class Unread {
   readonly #fail: (call: Call, error: Error) => void;
   /** Another message, or none, seems to be all that comes of a call's answer: it fails with `error` unless that comes right after. */
   readonly doubts: (call: Call, error: Error) => void;
+  readonly #read: (message: Buffer) => void;
   readonly halves: HalfAnswers;
   /** Nothing more comes: a message that cannot be read may be half of one, and its call is told how the connection ended. */
   isLast = false;
@@ -32,7 +34,9 @@ export class Unread {
     options: Pick<ChannelOptions, 'server' | 'logger' | 'maxMessageBytes' | 'unfinished'>,
     fail: (call: Call, error: Error) => void,
     doubt: (call: Call, error: Error) => void,
+    read: (message: Buffer) => void,
   ) {
+    this.#read = read;
     this.#calls = calls;
     this.#counters = counters;
     this.#options = options;
@@ -78,12 +82,12 @@ export class Unread {
       const others = idsInGarbage(bytes);
       this.#lostAll(others);
       if (call !== undefined || others.size > 0) return;
-      const quoted = this.#calls.sent(idQuoted(bytes));
-      if (quoted !== undefined)
-        this.doubts(
-          quoted,
-          new ProtocolError(server, `its answer to ${quoted.method} stands behind other text in its line`),
-        );
+      const quoted = quotedIn(bytes);
+      const its = this.#calls.sent(quoted?.id);
+      // Before anyone has called no log quotes anyone: words without an end of their line came before.
+      if (quoted !== undefined && HANDSHAKES.has(its?.method ?? '')) this.#read(quoted.text);
+      else if (its !== undefined)
+        this.doubts(its, new ProtocolError(server, `its answer to ${its.method} stands behind other text in its line`));
       else if (beginsAsAnswer(bytes)) {
         this.halves.came(bytes, (its) => this.#lost(its, `its answer to ${its.method} ${NOT_JSON}`));
       }

@@ -21,12 +21,14 @@ export function idAtEdge(head: Buffer, tail: Buffer): number | undefined {
   return ANSWER_FIRST.test(start) ? idAtEnd(tail) : undefined;
 }
 
-/** The id of a reply that stands behind other text. */
-export function idQuoted(line: Buffer): number | undefined {
+/** A reply that stands behind other text, and its id. */
+export function quotedIn(line: Buffer): { readonly id: number; readonly text: Buffer } | undefined {
   const at = line.indexOf(KEY);
   const start = at < 0 ? -1 : line.lastIndexOf(BRACE, at);
   if (start <= 0 || at - start > EDGE_BYTES) return undefined;
-  return idAtEdge(line.subarray(start, start + EDGE_BYTES), line.subarray(Math.max(start, line.length - EDGE_BYTES)));
+  const text = line.subarray(start);
+  const id = idAtEdge(text.subarray(0, EDGE_BYTES), text.subarray(-EDGE_BYTES));
+  return id === undefined ? undefined : { id, text };
 }
 
 /** The id right before the closing brace. */
