@@ -83,12 +83,20 @@ test('a config that cannot be read is said, with exit code 1', async () => {
   expect([code, stdout]).toEqual([1, expect.stringContaining('no such file')]);
 });
 
-test('a server that offers nothing is told as such, and what it forgot to declare', async () => {
+test('a server that offers nothing, no templates of resources either, is told as such, and what it forgot to declare', async () => {
   const mute = (declared: object): string =>
     ODD.replace('{ tools: {}, prompts: {} }', JSON.stringify(declared)).replace(/\[null, .*bare' \}\]/, '[]');
+  const TEMPLATES = `
+    'resources/list': () => ({ resources: [] }),
+    'resources/templates/list': () => ({ resourceTemplates: [{ name: 't', uriTemplate: 'a:{b}' }] }),
+    'prompts/list'`;
   const file = configFile({
     undeclared: { command: process.execPath, args: ['-e', mute({ logging: {} })] },
     empty: { command: process.execPath, args: ['-e', mute({ tools: {} })] },
+    templates: {
+      command: process.execPath,
+      args: ['-e', mute({ resources: {} }).replace("'prompts/list'", TEMPLATES)],
+    },
   });
   const { code, stdout } = await run('doctor', '--config', file);
   expect(code).toBe(1);
@@ -98,4 +106,5 @@ test('a server that offers nothing is told as such, and what it forgot to declar
   expect(stdout).toMatch(
     /warning empty .*0 tools.*\n +it lists no tools, prompts or resources: clients get nothing of it\n(?! +->)/,
   );
+  expect(stdout).toMatch(/ok +templates .*0 resources/);
 });

@@ -139,7 +139,8 @@ async function look(
       add(told([why]));
     }
   }
-  const empty = problems.length === 0 && LISTS.every((kind) => (counts[kind] ?? 0) === 0);
+  const nothing = info !== undefined && problems.length === 0 && LISTS.every((kind) => (counts[kind] ?? 0) === 0);
+  const empty = nothing && !(counts.resources === 0 && (await hasTemplates(pool, name, { signal: within, ...caller })));
   const undeclared = empty && Object.keys(counts).length === 0;
   if (empty)
     problems.push(`it ${undeclared ? 'declares' : 'lists'} no tools, prompts or resources: clients get nothing of it`);
@@ -161,6 +162,13 @@ async function look(
     toolNames: tools.map((tool) => tool.name),
   };
 }
+
+/** Templates of resources are something that clients get. */
+const hasTemplates = (pool: McpPool, name: string, options: { readonly signal: AbortSignal }): Promise<boolean> =>
+  pool.listAll(name, 'resourceTemplates', options).then(
+    ({ items }) => items.length > 0,
+    () => false,
+  );
 
 function adviceOn(mistakes: number, undeclared: boolean, late: boolean): string[] {
   const lists = mistakes === 0 ? [] : [late ? HANGS : STUMBLES];
