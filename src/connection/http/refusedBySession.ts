@@ -57,30 +57,41 @@ interface DoubtHost {
   isLost(session: unknown): boolean;
 }
 
+/** What a `ping` failed with in a session; undefined: it was answered. */
+interface Asked {
+  readonly failure: Promise<unknown>;
+  readonly isOver: boolean;
+}
+
 /** Whether it was a session that refused a call, not the call that failed: a `ping` is refused in the very same way. */
 export class SessionDoubts {
   readonly #host: DoubtHost;
-  /** What a `ping` failed with, in each session; undefined: it was answered. */
-  readonly #failures = new WeakMap<object, Promise<unknown>>();
+  readonly #asked = new WeakMap<object, Asked>();
 
   constructor(host: DoubtHost) {
     this.#host = host;
   }
 
   async refuses(session: object, doubted: Doubted): Promise<boolean> {
-    let asked = this.#failures.get(session);
-    if (asked === undefined) {
-      if (this.#host.isLost(session)) return false;
-      asked = this.#host.channel.request('ping', undefined, CHECK).then(
-        () => undefined,
-        (error: unknown) => error,
-      );
-      this.#failures.set(session, asked);
+    let asked = this.#asked.get(session);
+    // Of one that is lost it stands: other calls are still told so.
+    if (asked?.isOver !== false && !this.#host.isLost(session)) {
+      asked = this.#ask();
+      this.#asked.set(session, asked);
     }
-    const same = isSame(doubted, await asked);
-    // Of one that is lost it is kept: other calls are still told so.
-    if (!same) this.#failures.delete(session);
-    return same;
+    return asked !== undefined && isSame(doubted, await asked.failure);
+  }
+
+  #ask(): Asked {
+    const failure = this.#host.channel.request('ping', undefined, CHECK).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    const asked = { failure, isOver: false };
+    void failure.then(() => {
+      asked.isOver = true;
+    });
+    return asked;
   }
 }
 

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { NotSentError, OutcomeUnknownError, RpcError, UnauthorizedError } from '../../../src/core/errors.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { call, failure, serve } from '../../support/rawCalls.js';
 import { type Exchange, type Handler, said } from '../../support/rawServer.js';
 
@@ -138,4 +139,24 @@ test('a 401 that asks for credentials is none of a session, and no call goes out
   never.server.forget();
   expect(await failure(call(never.connection, 'echo'))).toBeInstanceOf(NotSentError);
   expect(calls).toBe(1);
+});
+
+test('a session that stayed, though its server refused everything for a while, is asked for anew', async () => {
+  const clock = new FakeClock();
+  const refuse = page(503, 'no session');
+  let isAway = false;
+  const before = (exchange: Exchange): boolean => {
+    if (isAway) refuse(exchange);
+    return isAway;
+  };
+  const { server, connection } = await serve({ plain: refuse }, { lost: 404, before }, { clock });
+  server.forget();
+  await call(connection, 'echo');
+  // It is new: what it refuses now says nothing of its loss.
+  isAway = true;
+  expect(await failure(call(connection, 'echo'))).toBeInstanceOf(NotSentError);
+  isAway = false;
+  await clock.advance(1_000);
+  expect(await failure(call(connection, 'plain'))).toMatchObject({ code: 'ERR_UPSTREAM_BUSY' });
+  expect(server.initialises).toBe(2);
 });
