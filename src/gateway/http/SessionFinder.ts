@@ -1,5 +1,4 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
@@ -9,7 +8,7 @@ import { failureOf } from '../rpc/failure.js';
 import { OF_ADDRESS, OF_USER } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
-import { sendEmpty, sendFailure } from './respond.js';
+import { refuse, sendEmpty, sendFailure } from './respond.js';
 
 export const NO_SESSION = 'no such session: initialize again';
 
@@ -113,8 +112,4 @@ export function statusOfFull({ what }: QueueFullError): 429 | 503 {
 
 function sendFull(response: ServerResponse, error: QueueFullError, logger: Logger): void {
   sendFailure(response, statusOfFull(error), failureOf(error, logger));
-}
-
-function refuse(response: ServerResponse, status: number, message: string): void {
-  sendFailure(response, status, { code: RPC_CODES.invalidRequest, message });
 }

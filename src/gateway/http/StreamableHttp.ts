@@ -31,7 +31,7 @@ import { accepts } from './request/accepts.js';
 import { askNothing, refuseLate } from './request/late.js';
 import { ReadingOrder } from './request/ReadingOrder.js';
 import { readBody } from './request/readBody.js';
-import { bytesOf, RETRY_LATER, sendEmpty, sendFailure } from './respond.js';
+import { bytesOf, RETRY_LATER, refuse, sendEmpty, sendFailure } from './respond.js';
 import { NO_SESSION, SessionFinder, statusOfFull } from './SessionFinder.js';
 import type { EventStreamBounds } from './stream/EventStream.js';
 import { PostReply, type PostReplyOptions } from './stream/PostReply.js';
@@ -283,13 +283,4 @@ export class StreamableHttp {
     else if (!(await session.resume(last, response)))
       refuse(response, 400, 'last-event-id names no stream that can be resumed');
   }
-}
-
-function refuse(
-  response: ServerResponse,
-  status: number,
-  message: string,
-  code: number = RPC_CODES.invalidRequest,
-): void {
-  sendFailure(response, status, { code, message });
 }

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { utf8Text } from '../../core/text/utf8Text.js';
 import { type Failure, failureText } from '../rpc/failure.js';
 
@@ -98,6 +99,16 @@ export function sendFailure(
   const body = `{"jsonrpc":"2.0","error":${failureText(error)},"id":null}`;
   sendJson(response, status, body, headers);
   sent(response, body.length);
+}
+
+/** The same with a message, where the code says no more. */
+export function refuse(
+  response: ServerResponse,
+  status: number,
+  message: string,
+  code: number = RPC_CODES.invalidRequest,
+): void {
+  sendFailure(response, status, { code, message });
 }
 
 /** Answers with a text of that type; it counts as held where its client does not read it. */

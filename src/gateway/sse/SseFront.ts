@@ -13,7 +13,7 @@ import { accepts } from '../http/request/accepts.js';
 import { askNothing, refuseLate } from '../http/request/late.js';
 import { ReadingOrder } from '../http/request/ReadingOrder.js';
 import { readBody } from '../http/request/readBody.js';
-import { sendEmpty, sendFailure } from '../http/respond.js';
+import { refuse, sendEmpty, sendFailure } from '../http/respond.js';
 import { placeOf } from '../http/stream/Resumable.js';
 import {
   BATCH_VERSION,
@@ -258,13 +258,4 @@ export class SseFront {
     session.signal.addEventListener('abort', () => this.#forget(client), { once: true });
     return session;
   }
-}
-
-function refuse(
-  response: ServerResponse,
-  status: number,
-  message: string,
-  code: number = RPC_CODES.invalidRequest,
-): void {
-  sendFailure(response, status, { code, message });
 }
