@@ -9,7 +9,7 @@ import type { ChannelCounters, ChannelOptions, ChannelTransport } from './Channe
 import { cancelledNotice, type Envelope, encodeCall, encodeNotice } from './codec/encode.js';
 import { detached, type RawReply, replyError, scanReply } from './codec/envelope.js';
 import { changed, keepParams } from './codec/exactText.js';
-import { objectOf } from './codec/ownId.js';
+import { objectMember } from './codec/ownId.js';
 import { bytesOf, FREE_BYTES, parsableText } from './codec/parsingCost.js';
 import { type Failing, failAll, failureOf } from './failureOf.js';
 import { Inbox } from './Inbox.js';
@@ -244,7 +244,7 @@ export class Channel {
     if (typeof method === 'string') {
       if (params !== undefined && arrival.text !== undefined && arrival.deep === undefined)
         keepParams(params, arrival.text);
-      const given = objectOf(params);
+      const given = objectMember(params);
       return this.#inbox.received(id, method, given, arrival);
     }
     const failed = error !== undefined && error !== null;

@@ -1,7 +1,7 @@
 import type { ClientCapabilities, Implementation } from '@modelcontextprotocol/client';
 import { cutOut } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText, objectAt } from '../../connection/channel/codec/members.js';
-import { objectOf } from '../../connection/channel/codec/ownId.js';
+import { objectMember } from '../../connection/channel/codec/ownId.js';
 import {
   META_CLIENT_CAPABILITIES,
   META_CLIENT_INFO,
@@ -72,7 +72,7 @@ export type Incoming =
 export function classify(message: unknown, text?: string): Incoming {
   if (!isObject(message)) return { kind: 'invalid', id: null, why: 'a message is an object' };
   const { jsonrpc, id, method } = message;
-  const params = objectOf(message['params']);
+  const params = objectMember(message['params']);
   const known = typeof id === 'string' || typeof id === 'number' ? id : null;
   if (jsonrpc !== '2.0') return { kind: 'invalid', id: known, why: 'jsonrpc is "2.0"' };
   if (method === undefined && ('result' in message || 'error' in message)) {

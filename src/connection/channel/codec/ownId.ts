@@ -14,7 +14,7 @@ export function ownId(id: unknown): number | undefined {
  * An object of a message: `undefined` and `null` are absent; `false` when it is there and no object. An empty array is an empty one: PHP writes
  * `[]` for it.
  */
-export function objectOf(value: unknown): Readonly<Record<string, unknown>> | undefined | false {
+export function objectMember(value: unknown): Readonly<Record<string, unknown>> | undefined | false {
   if (value === undefined || value === null) return undefined;
   if (Array.isArray(value)) return value.length === 0 && {};
   return typeof value === 'object' && (value as Record<string, unknown>);
