@@ -225,6 +225,17 @@ test('tables of devcontainer.json, of flat settings and within mcp are read', ()
   }
 });
 
+test('an empty field does not stand before another name of the same', () => {
+  for (const entry of [
+    { url: '', httpUrl: 'http://y/' },
+    { httpUrl: 'http://y/', url: '' },
+    { url: 'http://y/', type: '', transportType: 'http' },
+  ]) {
+    const { server, warnings } = only('m.json', JSON.stringify({ mcpServers: { a: entry } }));
+    expect([server, warnings]).toEqual([{ name: 'a', transport: 'http', url: 'http://y/' }, []]);
+  }
+});
+
 test('a table that is read since later is not taken in the place of one that was read before', () => {
   const old = { old: { command: 'x' } };
   const later = { later: { command: 'y' } };

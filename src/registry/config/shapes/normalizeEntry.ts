@@ -73,11 +73,11 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>, opencod
     if (value === null) continue;
     const translation = Object.hasOwn(TRANSLATIONS, field) ? TRANSLATIONS[field] : undefined;
     if (translation === undefined) {
-      entry[field] = value;
+      if (value !== '' || !isSet(entry[field])) entry[field] = value;
       continue;
     }
     const { to, value: convert } = translation;
-    if ((given[to] ?? null) !== null || Object.hasOwn(entry, to)) {
+    if (isSet(given[to]) || isSet(entry[to])) {
       warnings.push({ field, why: `not used here: ${written.get(to) ?? to} is set too` });
       continue;
     }
@@ -103,6 +103,9 @@ export function normalizeEntry(given: Readonly<Record<string, unknown>>, opencod
   }
   return { entry, written, problems, warnings };
 }
+
+/** Forms leave "" in a field that was not filled in: another name of it may hold what counts. */
+const isSet = (value: unknown): boolean => value !== undefined && value !== null && value !== '';
 
 const MAPS = ['env', 'headers'];
 const LISTS = ['args', 'inheritEnv'];
