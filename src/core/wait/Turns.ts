@@ -24,23 +24,23 @@ export class Turns<O, T> {
     return true;
   }
 
-  /** The oldest of the owner whose turn it is. */
-  take(): T | undefined {
-    return this.takeIf(() => true);
+  /** What `take` would give. */
+  get next(): T | undefined {
+    for (const [item] of this.#waiting.values()) return item;
+    return undefined;
   }
 
-  /** The same of the first owner, in their turns, whose oldest `may` go. */
-  takeIf(may: (oldest: T) => boolean): T | undefined {
-    for (const [owner, own] of this.#waiting) {
-      const [item] = own;
-      if (!may(item as T)) continue;
-      this.#waiting.delete(owner);
-      own.delete(item as T);
-      this.#size--;
-      if (own.size > 0) this.#waiting.set(owner, own);
-      return item;
-    }
-    return undefined;
+  /** The oldest of the owner whose turn it is. */
+  take(): T | undefined {
+    const [next] = this.#waiting;
+    if (next === undefined) return undefined;
+    const [owner, own] = next;
+    this.#waiting.delete(owner);
+    const [item] = own;
+    own.delete(item as T);
+    this.#size--;
+    if (own.size > 0) this.#waiting.set(owner, own);
+    return item;
   }
 
   /** The oldest of the owner that has most: a look at all owners. */

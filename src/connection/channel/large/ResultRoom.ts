@@ -26,26 +26,35 @@ const MAX_TAKEN_MS = 10_000;
 
 interface Waiter {
   readonly server: string;
+  readonly owner: string | undefined;
   readonly amount: number;
   begin(): void;
 }
 
-/** Results of one kind. Callers take turns, of which each has the oldest of its own. */
+/** Results of one kind. Servers take turns, and their callers, of which each has the oldest of its own: one look at each server, however many wait. */
 class Lane {
   readonly #shares: Shares;
-  readonly #waiting = new Turns<string, Waiter>();
+  /** By server, in the order of their turns. */
+  readonly #waiting = new Map<string, Turns<string | undefined, Waiter>>();
 
   constructor(max: number) {
     this.#shares = new Shares(max);
   }
 
-  add(owner: string, waiter: Waiter): void {
-    this.#waiting.add(owner, waiter);
+  add(waiter: Waiter): void {
+    const { server, owner } = waiter;
+    const own = this.#waiting.get(server) ?? new Turns();
+    own.add(owner, waiter);
+    this.#waiting.set(server, own);
     this.#go();
   }
 
-  leave(owner: string, waiter: Waiter): void {
-    if (this.#waiting.delete(owner, waiter)) this.#go();
+  leave(waiter: Waiter): void {
+    const { server, owner } = waiter;
+    const own = this.#waiting.get(server);
+    if (own?.delete(owner, waiter) !== true) return;
+    if (own.size === 0) this.#waiting.delete(server);
+    this.#go();
   }
 
   giveBack({ server, amount }: Waiter): void {
@@ -53,20 +62,26 @@ class Lane {
     this.#go();
   }
 
-  /** The first of a server waits for room alone: none behind it takes that. */
   #go(): void {
-    const shares = this.#shares;
-    let isBehind = false;
-    const mayGo = ({ server, amount }: Waiter): boolean => {
-      const isFirst = shares.of(server) === 0;
-      if (isBehind || !shares.mayTake(server, amount, 0, isFirst)) {
-        isBehind ||= isFirst;
-        return false;
+    for (let next = this.#take(); next !== undefined; next = this.#take()) next.begin();
+  }
+
+  #take(): Waiter | undefined {
+    for (const [server, own] of this.#waiting) {
+      const isFirst = this.#shares.of(server) === 0;
+      const { amount = 0 } = own.next ?? {};
+      if (!this.#shares.mayTake(server, amount, 0, isFirst)) {
+        // The first of a server waits for room alone: none behind it takes that.
+        if (isFirst) return undefined;
+        continue;
       }
-      shares.add(server, amount);
-      return true;
-    };
-    for (let next = this.#waiting.takeIf(mayGo); next !== undefined; next = this.#waiting.takeIf(mayGo)) next.begin();
+      this.#shares.add(server, amount);
+      this.#waiting.delete(server);
+      const next = own.take();
+      if (own.size > 0) this.#waiting.set(server, own);
+      return next;
+    }
+    return undefined;
   }
 }
 
@@ -115,10 +130,10 @@ export class ResultRoom {
     if (this.#closed || (this.#taken?.lane === lane && this.#taken.waiter.amount >= amount)) return;
     this.end();
     const { server = 'gateway', caller } = this.#of;
-    const owner = JSON.stringify([server, shareOf(caller)]);
     let onTurn = (): void => undefined;
     const waiter: Waiter = {
       server,
+      owner: shareOf(caller),
       amount,
       begin: () => {
         const timer = this.#clock.setTimer(() => this.end(), MAX_TAKEN_MS);
@@ -126,13 +141,13 @@ export class ResultRoom {
         onTurn();
       },
     };
-    lane.add(owner, waiter);
+    lane.add(waiter);
     if (this.#taken !== undefined) return;
     const over = new Promise<void>((resolve) => {
       onTurn = resolve;
     });
     const leave = (): void => {
-      lane.leave(owner, waiter);
+      lane.leave(waiter);
       onTurn();
     };
     this.#turn = { over, leave };

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { Shares } from '../../../../src/concurrent/Shares.js';
 import { ChainRuns } from '../../../../src/connection/calls/ChainRuns.js';
 import type { Middleware } from '../../../../src/connection/calls/Middleware.js';
 import { MiddlewareChain } from '../../../../src/connection/calls/MiddlewareChain.js';
@@ -88,6 +89,16 @@ test('of smaller ones so many are with middleware as there is room for what may 
   expect(kept.at(-1)?.server).toBe('other');
   await finish(all.length);
   expect(await Promise.all(all)).not.toContainEqual(expect.any(Error));
+});
+
+test('however many callers wait, one look at each server says who is next', async () => {
+  const looks = vi.spyOn(Shares.prototype, 'mayTake');
+  const { call, finish } = keeping();
+  const all = Array.from({ length: 200 }, (_, at) => call({ server: 's', bytes: 300_000, principal: `p${at}` }));
+  await finish(all.length);
+  expect(await Promise.all(all)).not.toContainEqual(expect.any(Error));
+  expect(looks.mock.calls.length).toBeLessThan(5 * all.length);
+  looks.mockRestore();
 });
 
 test('one that waits ends with its call: given up, or at its deadline; and it leaves its place to the next', async () => {
