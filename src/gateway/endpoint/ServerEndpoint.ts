@@ -166,8 +166,11 @@ export class ServerEndpoint implements BareEndpoint {
 
   /** Until the server is stopped or removed. */
   #listenToNothing(signal: AbortSignal): Listening {
-    const listening = untilAborted({}, signal, () => watch[Symbol.dispose]());
-    const watch = this.#pool.on('state', ({ server, state }) => {
+    let watch: Disposable | undefined;
+    const listening = untilAborted({}, signal, () => watch?.[Symbol.dispose]());
+    // Its client may be gone by now.
+    if (signal.aborted) return listening;
+    watch = this.#pool.on('state', ({ server, state }) => {
       if (server === this.#server && (state === 'stopped' || !this.#pool.hasServer(server))) void listening.close();
     });
     return listening;
