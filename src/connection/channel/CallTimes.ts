@@ -75,6 +75,13 @@ export class CallTimes {
     this.running(call, this.#options.clock.now());
   }
 
+  /** Its server is at work on it: nothing before was its answer. */
+  believed(call: Call): void {
+    if (call.doubt === undefined) return;
+    call.doubt = undefined;
+    this.running(call, this.#options.clock.now());
+  }
+
   settled(call: Call): void {
     this.#wheel.remove(call);
   }

@@ -263,6 +263,7 @@ export class Channel {
 
   #progressed(call: Call, params: Progress): void {
     const { onProgress, resetTimeoutOnProgress } = call.options;
+    this.#times.believed(call);
     this.unread.halves.doubts(call);
     if (resetTimeoutOnProgress === true && call.phase === 'sent') this.#times.running(call, this.#options.clock.now());
     this.#inbox.tell(onProgress, changed(params, { progressToken: call.progressToken ?? call.id }));

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { failure } from '../../support/rawCalls.js';
 import { fixture } from '../../support/servers.js';
 import { call, open } from '../../support/stdioConnection.js';
@@ -54,4 +55,18 @@ test('it fails no call while it may be about a notification, nor does what is no
   // A line of a log, and the answer to a call that has settled.
   const log = { jsonrpc: null, level: 'warn', error: { code: 1, message: 'retrying' } };
   expect(await call(connection, 'x', js(log, { error: 'refused' }, { id: 1, error }))).toEqual({ n: 4 });
+});
+
+test('it ends no call whose server tells of progress behind it', async () => {
+  const clock = new FakeClock();
+  const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
+  await call(connection, 'x');
+  const heard: unknown[] = [];
+  const progress = `send({ method: 'notifications/progress', params: { progressToken: id, progress: 1 } });`;
+  const js = `${sending({ id: null, error })} ${progress} globalThis.later = reply`;
+  const slow = call(connection, 'x', { js }, { onProgress: (each: unknown) => void heard.push(each) });
+  await expect.poll(() => heard.length).toBe(1);
+  clock.advance(10_000);
+  await call(connection, 'x', { js: 'globalThis.later({ n: 6 }); reply({})' });
+  expect(await slow).toEqual({ n: 6 });
 });
