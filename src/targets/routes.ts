@@ -1,7 +1,7 @@
 import type { BalancerPick } from '../concurrent/balance/pick/BalancerPick.js';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
 import { isToolError } from '../connection/calls/toolError.js';
-import { membersOf, skipSpace } from '../connection/channel/codec/members.js';
+import { membersOf, skipSpace, skipValue } from '../connection/channel/codec/members.js';
 import { methodNotFound } from '../connection/channel/ServerRequests.js';
 import { type CallOptions, LIST_METHODS, type Params, type RequestHandler } from '../connection/protocol/messages.js';
 import { isObject } from '../connection/protocol/objectOf.js';
@@ -184,8 +184,8 @@ export function resultProblem(method: string, result: unknown): string | undefin
     : `its ${method} has no array of ${kind}`;
 }
 
-/** Whether it is an array, of objects as far as its first item tells. */
-const listsValues = (items: unknown): boolean => Array.isArray(items) && (items.length === 0 || isObject(items[0]));
+/** Whether it is an array that is empty or has an object: what else stands in it is left out where it is read, and takes nothing with it. */
+const listsValues = (items: unknown): boolean => Array.isArray(items) && (items.length === 0 || items.some(isObject));
 
 function listsBytes(result: Uint8Array, kind: string): boolean {
   if (result.length > MAX_LIST_BYTES) return true;
@@ -193,7 +193,13 @@ function listsBytes(result: Uint8Array, kind: string): boolean {
   const members = membersOf(text);
   if (members === undefined) return true;
   const start = members.find(({ key }) => key === kind)?.valueStart;
-  return start !== undefined && text[start] === '[' && '{]'.includes(text.charAt(skipSpace(text, start + 1)));
+  if (start === undefined || text[start] !== '[') return false;
+  const first = skipSpace(text, start + 1);
+  for (let at = first; text[at] !== '{'; at = skipSpace(text, at + 1)) {
+    at = skipSpace(text, at === first && text[at] === ']' ? at : skipValue(text, at));
+    if (text[at] !== ',') return at === first;
+  }
+  return true;
 }
 
 /** @throws ProtocolError for what is no result of the method, which is a vote of the caller: its server wrote it */

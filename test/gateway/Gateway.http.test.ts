@@ -35,6 +35,7 @@ test('a foreign Host or Origin is refused before anything is read', async () => 
     '127.1',
     '0x7f.1',
     '2130706433',
+    'evil.test.',
     'localhost@evil.test',
   ]) {
     expect((await client.send(ping, { host })).status, host).toBe(403);
@@ -47,6 +48,7 @@ test('a foreign Host or Origin is refused before anything is read', async () => 
     'localhost\\@evil',
     'localhost?x',
     'localhost:99999',
+    'localhost..',
     ' ',
   ]) {
     expect((await client.send(ping, { host })).status, host).toBe(400);
@@ -57,8 +59,16 @@ test('a foreign Host or Origin is refused before anything is read', async () => 
   for (const origin of ['http://evil.test@localhost', 'http://localhost/x']) {
     expect((await client.send(ping, { origin })).status, origin).toBe(400);
   }
-  expect(gateway.stats.refused).toBe(22);
-  for (const host of ['localhost', 'LOCALHOST:99', '[::1]:3399', 'proxy.test', 'proxy.test:8']) {
+  expect(gateway.stats.refused).toBe(24);
+  for (const host of [
+    'localhost',
+    'localhost.',
+    'proxy.test.:8',
+    'LOCALHOST:99',
+    '[::1]:3399',
+    'proxy.test',
+    'proxy.test:8',
+  ]) {
     expect((await client.send(ping, { host })).status, host).toBe(200);
   }
   for (const origin of ['http://localhost:6274', 'https://app.test']) {

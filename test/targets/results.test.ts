@@ -39,7 +39,7 @@ test.each([[null], ['text'], [5], [['list']]])('a result %j is a failure of its 
   expect(of.stats('app').targets?.map(({ ewmaMs }) => ewmaMs === undefined)).toEqual([true, false]);
 });
 
-test.each([[null], [{}], [{ tools: null }], [{ tools: 'x' }], [{ tools: [null] }], [{ tools: {} }]])(
+test.each([[null], [{}], [{ tools: null }], [{ tools: 'x' }], [{ tools: [null, 1] }], [{ tools: {} }]])(
   'a list %j is a failure of its target, and another one lists',
   async (result) => {
     const of = await answering(result, { tools: [{ name: 'look', inputSchema: { type: 'object' } }] });
@@ -47,6 +47,11 @@ test.each([[null], [{}], [{ tools: null }], [{ tools: 'x' }], [{ tools: [null] }
     expect(await of.request('app', 'tools/list')).toMatchObject({ tools: [{ name: 'look' }] });
   },
 );
+
+test('an item that is none is left out of a list, and the rest of its target’s list stands', async () => {
+  const of = await answering({ tools: [null, { name: 'look', inputSchema: { type: 'object' } }] }, { tools: [] });
+  expect((await of.listAll('app', 'tools')).items).toMatchObject([null, { name: 'look' }]);
+});
 
 test('a tool’s error tells nothing of how quick its target is', async () => {
   const of = await answering({ ...saying('no'), isError: true }, saying('b'));
@@ -63,7 +68,10 @@ test('a result is told by what stands in it, in bytes too', () => {
   for (const method of ['ping', 'resources/subscribe'])
     expect(problems(method, '[]', 'null')).toEqual(Array(4).fill(false));
   expect(problems('prompts/list', '{"prompts":[]}', '{ "x":1, "prompts" : [ {} ] }')).toEqual(Array(4).fill(false));
-  expect(problems('prompts/list', '{"tools":[]}', '{"prompts":[1]}', '{"prompts":{}}')).toEqual(Array(6).fill(true));
+  const some = ['{"prompts":[null,{}]}', '{"prompts": [ "]" , [] , {"a":1} ] }'];
+  expect(problems('prompts/list', ...some)).toEqual(Array(4).fill(false));
+  const no = ['{"tools":[]}', '{"prompts":[1]}', '{"prompts": [ 1 , "{" , [{}] ] }', '{"prompts":{}}'];
+  expect(problems('prompts/list', ...no)).toEqual(Array(8).fill(true));
   expect(['{"isError": true}', '{"isError"\n:\ttrue,"a":1}'].map((text) => isToolError(raw(text)))).toEqual([
     true,
     true,
