@@ -95,7 +95,9 @@ test('a server that is gone trips the breaker: nobody waits for its connect time
   const { server, pool } = await rawPool({}, { breakerThreshold: 3, breakerResetMs: 60_000 });
   await tool(pool, 'echo');
   await server.close();
-  expect(await failure(tool(pool, 'echo'))).toMatchObject({ code: 'ERR_NOT_SENT' });
+  // A call that is sent again is one call.
+  for (let call = 0; call < 3; call++)
+    expect(await failure(tool(pool, 'echo'))).toMatchObject({ code: 'ERR_NOT_SENT' });
   expect(await failure(tool(pool, 'echo'))).toMatchObject({ code: 'ERR_CIRCUIT_OPEN' });
   expect(pool.state('raw')).toBe('degraded');
 });

@@ -103,16 +103,18 @@ export class ServerCalls {
           trace?.answered(result);
           return result;
         } catch (error) {
-          if (pooled !== undefined) this.#countOnce(pooled, error);
+          const shared = own.sharing === 'shared' && resends?.() !== false;
+          const repeats = sendAgain(error, sends, shared, mayRepeat(method, params, options, config));
+          const again = repeats && this.#admission.open && cancellation?.aborted !== true;
           const ended = isOwnEnd(error, options);
-          if (ended) breaker.abandoned(ticket);
+          // A failure of the call is how its last send ended.
+          if (!again && pooled !== undefined) this.#countOnce(pooled, error);
+          if (again || ended) breaker.abandoned(ticket);
           else breaker.failed(ticket, error, this.breakers.voter(error, options.caller));
           if (turn !== undefined) this.adaptive?.failed(turn, ended ? undefined : error, callerName(options.caller));
           if (shadow !== true) pauseAfter(error, () => limiter, this.#hookFailed);
           told = endOf(told, error);
-          const shared = own.sharing === 'shared' && resends?.() !== false;
-          const again = sendAgain(error, sends, shared, mayRepeat(method, params, options, config));
-          if (!again || !this.#admission.open || cancellation?.aborted === true) throw error;
+          if (!again) throw error;
           trace?.retried(error);
         } finally {
           listening?.[Symbol.dispose]();
