@@ -60,4 +60,15 @@ export class Shares {
     if (held > 0) this.#held.set(group, held);
     else this.#held.delete(group);
   }
+
+  /** Counts so much for the group until `work` has settled; one that holds nothing may take all that is free. @throws what `full` gives, where it may not */
+  async during<T>(group: string, amount: number, full: () => Error, work: () => Promise<T>): Promise<T> {
+    if (!this.mayTake(group, amount, 0, this.of(group) === 0)) throw full();
+    this.add(group, amount);
+    try {
+      return await work();
+    } finally {
+      this.add(group, -amount);
+    }
+  }
 }

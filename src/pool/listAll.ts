@@ -1,8 +1,7 @@
 import { parsedInTurns } from '../connection/channel/large/parsedInTurns.js';
-import { ReadingRoom } from '../connection/channel/large/ReadingRoom.js';
+import { type ListReader, ReadingRoom } from '../connection/channel/large/ReadingRoom.js';
 import { LIST_METHODS, type Params } from '../connection/protocol/messages.js';
 import { weighItems } from '../connection/weighItems.js';
-import type { Clock } from '../core/clock.js';
 import { ProtocolError, RpcError } from '../core/errors.js';
 import { type Logger, silentLogger } from '../core/logger.js';
 import { checkBytes, checkCount, checkMs, checkNames, checkOneOf, type Names } from '../core/options.js';
@@ -23,13 +22,9 @@ const MAX_COST = 60_000_000;
 /** One of which a page was refused is asked for again after so many ms. */
 const PARTIAL_MS = 60_000;
 
-export interface ListSource {
-  readonly server: string;
+export interface ListSource extends ListReader {
   /** Sends one request, for its result as bytes or parsed; `deadlineMs` is what is left of the whole list's time. */
   readonly request: (method: string, params: Params, deadlineMs: number) => Promise<unknown>;
-  readonly clock: Pick<Clock, 'now'>;
-  /** Throws once the list is not wanted any more. */
-  readonly check?: () => void;
   readonly logger?: Logger;
 }
 
@@ -40,12 +35,12 @@ export interface ListSource {
  * @throws ProtocolError for a page that is none, and for a list beyond its bounds
  */
 export async function listAll<K extends ListKind>(source: ListSource, kind: K, bounds: ListBounds = {}) {
-  const room = new ReadingRoom(source.server);
+  const room = new ReadingRoom(source);
   return read(source, kind, bounds, room).finally(() => room.end());
 }
 
 async function read<K extends ListKind>(
-  { server, request, clock, check, logger = silentLogger }: ListSource,
+  { server, request, clock, signals = [], logger = silentLogger }: ListSource,
   kind: K,
   bounds: ListBounds,
   room: ReadingRoom,
@@ -62,10 +57,7 @@ async function read<K extends ListKind>(
   let cacheScope: 'public' | 'private' | undefined = 'public';
   let pages = 0;
   const fail = (what: string): ProtocolError => new ProtocolError(server, `its ${method} ${what}`);
-  const stillWanted = (): void => {
-    check?.();
-    if (clock.now() >= untilMs) throw fail(`took longer than ${maxTotalTimeoutMs} ms`);
-  };
+  const late = (): ProtocolError => fail(`took longer than ${maxTotalTimeoutMs} ms`);
   const list = (why?: string): CompleteList<ListItems[K]> => {
     if (why !== undefined) logger.warn({ server, method, pages }, `${why}: the list ends there`);
     return { items, pages, ttlMs, cacheScope };
@@ -74,7 +66,7 @@ async function read<K extends ListKind>(
     let told: Params | null;
     try {
       const page = await request(method, cursor === undefined ? {} : { cursor }, untilMs - clock.now());
-      await room.take(page, MAX_COST, stillWanted);
+      await room.take(page, MAX_COST, untilMs - clock.now(), late);
       told = (await parsedInTurns(server, page)) as Params | null;
     } catch (error) {
       // One that says `""` for the end knows no such cursor. Of any other there is more than this, which may be had later.
@@ -109,7 +101,8 @@ async function read<K extends ListKind>(
     if (bytes > maxBytes) throw fail(`has more than ${maxBytes} bytes`);
     cursors.add(next);
     cursor = next;
-    stillWanted();
+    for (const signal of signals) signal?.throwIfAborted();
+    if (clock.now() >= untilMs) throw late();
   }
 }
 

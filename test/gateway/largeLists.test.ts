@@ -2,6 +2,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { sameItems } from '../../src/gateway/aggregate/lists/sameItems.js';
 import { validItems } from '../../src/gateway/aggregate/lists/validItems.js';
 import { listAll } from '../../src/pool/listAll.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { countTurns } from '../support/countTurns.js';
 
 const ITEMS = 18;
@@ -23,7 +24,7 @@ afterEach(() => vi.restoreAllMocks());
 test('a list of many values is weighed, looked through and compared in turns of the event loop', async () => {
   stepsTakeTwoMs();
   const works = [
-    () => listAll({ server: 's', request: page, clock: { now: () => 0 } }, 'tools'),
+    () => listAll({ server: 's', request: page, clock: new FakeClock() }, 'tools'),
     () => validItems('tools', tools),
     () => sameItems(tools, [...tools]),
   ];
@@ -37,7 +38,7 @@ test('a list of many values is weighed, looked through and compared in turns of 
 
 test('looked through in turns, a list is what it was, and the same bounds hold', async () => {
   stepsTakeTwoMs();
-  const source = { server: 's', request: page, clock: { now: () => 0 } };
+  const source = { server: 's', request: page, clock: new FakeClock() };
   expect((await listAll(source, 'tools')).items).toEqual(tools);
   await expect(listAll(source, 'tools', { maxBytes: 1_000_000 })).rejects.toThrow('has more than 1000000 bytes');
   const more = { ...source, request: async () => ({ tools: [...tools, ...tools] }) };

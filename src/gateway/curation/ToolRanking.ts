@@ -1,9 +1,9 @@
 import type { Tool } from '@modelcontextprotocol/client';
+import { FairRoom } from '../../concurrent/FairRoom.js';
 import { objectOf } from '../../connection/protocol/objectOf.js';
 import { isNear } from '../../core/nearNames.js';
 import { TurnBudget } from '../../core/time/turns.js';
 import type { CallSignal } from '../../core/wait/Cancellation.js';
-import { FairSemaphore } from '../../core/wait/FairSemaphore.js';
 import { termsOf } from './termsOf.js';
 
 /** Characters that are read of a tool's title, of its description, and of the names of its arguments. */
@@ -45,11 +45,11 @@ const LEVELS = 16_384;
 export class ToolRanking {
   readonly #texts = new WeakMap<Tool, ToolText>();
   readonly #turns = new TurnBudget();
-  readonly #one = new FairSemaphore<string>(1);
+  readonly #one = new FairRoom({ max: 1 });
 
   /** What is found, in the turn of its owner: for what waits for that, nothing is made. */
   inTurn<T>(owner: string, signal: CallSignal, find: () => T | Promise<T>): Promise<T> {
-    return this.#one.run(owner, async () => {
+    return this.#one.run({ group: owner }, async () => {
       signal.throwIfAborted();
       return find();
     });

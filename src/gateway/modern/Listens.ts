@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import { FairRoom } from '../../concurrent/FairRoom.js';
 import { META_SUBSCRIPTION_ID } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../core/clock.js';
@@ -6,7 +7,6 @@ import { ClosedError, messageOf } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import { inTurn, inTurnOrNow } from '../../core/time/turns.js';
 import { within } from '../../core/time/within.js';
-import { FairSemaphore } from '../../core/wait/FairSemaphore.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import { sendError as refuse } from '../http/holdAnswer.js';
@@ -52,7 +52,7 @@ export class Listens {
   /** Oldest first. */
   readonly #places = new Set<Place>();
   readonly #labels = new Labels();
-  readonly #opening = new FairSemaphore<string>(1);
+  readonly #opening = new FairRoom({ max: 1 });
 
   constructor(options: ListensOptions) {
     this.#options = options;
@@ -144,7 +144,7 @@ export class Listens {
 
   async #inTurn(origin: string, signal: AbortSignal, begin: () => Promise<Listening>): Promise<Listening> {
     const { clock } = this.#options;
-    const { opened } = await this.#opening.run(origin, async () => {
+    const { opened } = await this.#opening.run({ group: origin }, async () => {
       // In a turn of its own: of many that wait none would let the loop go round.
       const opened = inTurn(() => {
         signal.throwIfAborted();

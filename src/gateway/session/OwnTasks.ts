@@ -153,7 +153,7 @@ export class OwnTasks {
 
   /** A result of `tasks/list` without what is another session's. */
   filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {
-    return inReadingTurn(server, result, () => this.#filtered(server, owner, result));
+    return inReadingTurn(server, owner, result, () => this.#filtered(server, owner, result));
   }
 
   async #filtered(server: string, owner: TaskOwner, result: unknown): Promise<unknown> {

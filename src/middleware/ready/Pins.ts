@@ -121,15 +121,10 @@ export class Pins {
     if (!(raw instanceof Uint8Array)) return this.#turn(server, () => this.#pinned(server, result, owner));
     checkReadable(server, raw);
     const waiting = this.#waiting;
-    if (!waiting.mayTake(owner, raw.length, 0, waiting.of(owner) === 0))
-      throw new QueueFullError('bytes of lists, to be compared with their pins', waiting.taken, waiting.max);
-    waiting.add(owner, raw.length);
-    try {
-      // As bytes: what they say takes several times as much.
-      return await this.#turn(server, () => this.#pinned(server, result, owner));
-    } finally {
-      waiting.add(owner, -raw.length);
-    }
+    const what = 'bytes of lists, to be compared with their pins';
+    const full = (): Error => new QueueFullError(what, waiting.taken, waiting.max);
+    // As bytes: what they say takes several times as much.
+    return waiting.during(owner, raw.length, full, () => this.#turn(server, () => this.#pinned(server, result, owner)));
   }
 
   async #pinned(server: string, result: CallResult, owner: string): Promise<CallResult> {

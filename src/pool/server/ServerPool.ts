@@ -10,6 +10,7 @@ import { Emitter, type Listener } from '../../core/events.js';
 import { listenerErrors } from '../../core/limitedLogger.js';
 import { checkNames, checkOptions } from '../../core/options.js';
 import { Sweeper } from '../../core/time/Sweeper.js';
+import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import type { ServerConfig } from '../../registry/config/ServerConfig.js';
 import type { Connector } from '../connectors/Connector.js';
 import type { ListBounds } from '../ListBounds.js';
@@ -52,7 +53,7 @@ export abstract class ServerPool implements McpPool {
   readonly #servers: ServerTable;
   readonly #byName: ReadonlyMap<string, AnyServer>;
   readonly #middleware: PoolMiddleware;
-  #refusing = false;
+  readonly #closing = sharedAbort();
   readonly #context: PoolContext;
   readonly #connector: Connector;
   readonly #scope: CloseScope;
@@ -73,9 +74,7 @@ export abstract class ServerPool implements McpPool {
     this.#scope = new CloseScope(name, {
       clock: pool.clock,
       logger: pool.logger,
-      onRefuse: () => {
-        this.#refusing = true;
-      },
+      onRefuse: () => this.#closing.abort(new ClosedError(name)),
       onDeadline: () => this.#servers.hurry(),
       onRelease: (grace) => this.#release(grace),
     });
@@ -174,7 +173,7 @@ export abstract class ServerPool implements McpPool {
     // A user's connection knows signals alone.
     const options = this.#context.pool.wrapConnection === undefined ? given : withSignal(given);
     const server = this.#byName.get(name);
-    if (server === undefined || this.#refusing) return Promise.reject(this.#refused(name, method, params, options));
+    if (server === undefined || this.#scope.closing) return this.#refused(name, method, params, options);
     if (this.#middleware.empty) return server.calls.request(method, params, options);
     return this.#middleware.request(name, method, params, withSignal(options), (...given) =>
       server.calls.request(method, ...given),
@@ -227,7 +226,8 @@ export abstract class ServerPool implements McpPool {
     const call = { raw: true, ...(caller && { caller }), ...(signal && { signal }) };
     const request = (method: string, params: Params, deadlineMs: number): Promise<unknown> =>
       this.request(name, method, params, deadlineMs === Number.POSITIVE_INFINITY ? call : { ...call, deadlineMs });
-    return listAll({ server: name, request, clock, check: () => this.#scope.assertOpen(signal), logger }, kind, bounds);
+    const signals = [this.#closing.signal, signal];
+    return listAll({ server: name, caller, request, clock, signals, logger }, kind, bounds);
   }
 
   async subscribe(name: string, filter: SubscriptionFilter, options: SubscribeOptions): Promise<Subscription> {
@@ -275,8 +275,8 @@ export abstract class ServerPool implements McpPool {
   }
 
   /** A call that reached no server: its trace begins and ends here. */
-  #refused(name: string, method: string, params: Params | undefined, options: RequestOptions): PoolkitError {
-    return traceRefusal(this.#refusal(name), [this, this.#context.pool.clock, name, method, params, options]);
+  async #refused(name: string, method: string, params: Params | undefined, options: RequestOptions): Promise<never> {
+    throw traceRefusal(this.#refusal(name), [this, this.#context.pool.clock, name, method, params, options]);
   }
 
   #refusal(name: string): PoolkitError {

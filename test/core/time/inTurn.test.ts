@@ -1,9 +1,9 @@
 import { PassThrough } from 'node:stream';
 import { expect, onTestFinished, test } from 'vitest';
+import { FairRoom } from '../../../src/concurrent/FairRoom.js';
 import { inSlices } from '../../../src/core/time/inSlices.js';
 import { TurnReader } from '../../../src/core/time/TurnReader.js';
 import { inTurn, TurnBudget, TurnEnd } from '../../../src/core/time/turns.js';
-import { FairSemaphore } from '../../../src/core/wait/FairSemaphore.js';
 import { countTurns } from '../../support/countTurns.js';
 
 function spin(ms: number): void {
@@ -39,9 +39,11 @@ test('what many do in slices at once takes no more of one turn than the share of
 
 test('steps that wait for one another, and for nothing else, are not all done in one turn', async () => {
   using turns = countTurns();
-  const one = new FairSemaphore<number>(1);
+  const one = new FairRoom({ max: 1 });
   const ends: number[] = [];
-  const steps = Array.from({ length: 1_000 }, (_, at) => one.run(at, async () => void ends.push(turns.count)));
+  const steps = Array.from({ length: 1_000 }, (_, at) =>
+    one.run({ group: `${at}` }, async () => void ends.push(turns.count)),
+  );
   await Promise.all(steps);
   expect(new Set(ends).size).toBeGreaterThan(5);
 });

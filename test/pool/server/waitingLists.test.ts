@@ -1,11 +1,12 @@
 import { expect, test, vi } from 'vitest';
 import { ReadingRoom } from '../../../src/connection/channel/large/ReadingRoom.js';
+import { systemClock } from '../../../src/core/clock.js';
 import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';
 
 /** As much as lists of the server may have in memory at once. */
 async function fill(server: string): Promise<readonly ReadingRoom[]> {
-  const rooms = Array.from({ length: 3 }, () => new ReadingRoom(server));
-  for (const each of rooms) await each.take(Buffer.alloc(200_000), 60_000_000, () => undefined);
+  const rooms = Array.from({ length: 3 }, () => new ReadingRoom({ server, clock: systemClock }));
+  for (const each of rooms) await each.take(Buffer.alloc(200_000), 60_000_000);
   return rooms;
 }
 

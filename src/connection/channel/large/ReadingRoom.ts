@@ -1,6 +1,7 @@
-import { Shares } from '../../../concurrent/Shares.js';
-import { systemClock } from '../../../core/clock.js';
-import { sleep } from '../../../core/time/sleep.js';
+import { FairRoom, type Place } from '../../../concurrent/FairRoom.js';
+import { shareOf } from '../../../concurrent/Shares.js';
+import type { Clock } from '../../../core/clock.js';
+import { within } from '../../../core/time/within.js';
 
 /** What the values of lists cost that are being read, in the units of `costOf`, of all servers of the process; one server takes three quarters. */
 const MAX_COST = 240_000_000;
@@ -9,59 +10,48 @@ const MAX_COST_A_BYTE = 300;
 const SHORT_BYTES = 16 * 1_024;
 /** Its caller has looked at a list, and has kept what is to be kept, by then, in ms. */
 const LOOKED_AT_MS = 1_000;
-const LOOK_MS = 20;
 
-const shares = new Shares(MAX_COST);
-/** What lists that were read give back, the oldest first. */
-const ended: { readonly atMs: number; readonly server: string; readonly held: number }[] = [];
+const room = new FairRoom({ max: MAX_COST, lingerMs: LOOKED_AT_MS });
 
-function giveBack(): void {
-  while (ended[0] !== undefined && ended[0].atMs <= systemClock.now()) {
-    const { server, held } = ended.shift() as (typeof ended)[number];
-    shares.add(server, -held);
-  }
+/** Whose list it is. */
+export interface ListReader {
+  readonly server: string;
+  readonly caller?: Parameters<typeof shareOf>[0];
+  readonly clock: Clock;
+  /** Each aborts once the list is not wanted any more. */
+  readonly signals?: readonly (AbortSignal | undefined)[];
 }
 
 /** Room for the values of one list while it is read: a few megabytes of text may be a hundred times as much. */
 export class ReadingRoom {
-  readonly #server: string;
-  #held = 0;
-  #page = 0;
+  readonly #reader: ListReader;
+  readonly #pages: Place[] = [];
+  #page: Place | undefined;
 
-  constructor(server: string) {
-    this.#server = server;
+  constructor(reader: ListReader) {
+    this.#reader = reader;
   }
 
-  /** Waits until there is room for a page, whatever it says: at most `most`. Rejects with what `check` throws before. */
-  async take(page: unknown, most: number, check: () => void): Promise<void> {
-    this.#page = 0;
+  /** Resolves when there is room for a page, whatever it says: at most `most`. @throws a signal's reason; what `late` gives, after `timeoutMs` */
+  async take(page: unknown, most: number, timeoutMs = Number.POSITIVE_INFINITY, late?: () => Error): Promise<void> {
+    this.#page = undefined;
     if (!(page instanceof Uint8Array) || page.length < SHORT_BYTES) return;
+    const { server: group, caller, clock, signals = [] } = this.#reader;
     const amount = Math.min(most, page.length * MAX_COST_A_BYTE);
-    const hasRoom = (): boolean => {
-      giveBack();
-      return shares.mayTake(this.#server, amount, 0, shares.of(this.#server) === 0);
-    };
-    while (!hasRoom()) {
-      check();
-      await sleep(systemClock, LOOK_MS);
-    }
-    this.#page = amount;
-    this.#add(amount);
+    const bounds = { clock, timeoutMs: Math.max(0, timeoutMs), ...(late && { late }) };
+    this.#page = await room.take({ group, owner: shareOf(caller), amount }, (turn) =>
+      within(turn, { ...bounds, signal: AbortSignal.any(signals.filter((each) => each !== undefined)) }),
+    );
+    this.#pages.push(this.#page);
   }
 
   /** The page that was taken costs so much. */
   weighed(cost: number): void {
-    if (this.#page > 0) this.#add(cost - this.#page);
-    this.#page = 0;
+    if (this.#page !== undefined) room.resize(this.#page, cost);
   }
 
   /** The list is read, or is not. */
   end(): void {
-    if (this.#held > 0) ended.push({ atMs: systemClock.now() + LOOKED_AT_MS, server: this.#server, held: this.#held });
-  }
-
-  #add(amount: number): void {
-    this.#held += amount;
-    shares.add(this.#server, amount);
+    for (const page of this.#pages) room.release(page);
   }
 }

@@ -1,6 +1,6 @@
-import { Shares } from '../../../concurrent/Shares.js';
+import { FairRoom } from '../../../concurrent/FairRoom.js';
+import { Shares, shareOf } from '../../../concurrent/Shares.js';
 import { QueueFullError } from '../../../core/errors.js';
-import { FairSemaphore } from '../../../core/wait/FairSemaphore.js';
 
 /** A shorter answer takes little, whatever it says. */
 const SHORT_BYTES = 16 * 1_024;
@@ -8,22 +8,20 @@ const SHORT_BYTES = 16 * 1_024;
 const MAX_WAITING_BYTES = 256 * 1_024 * 1_024;
 
 /** So many long answers of the process have their values in memory at once: those take up to thirty times their text. */
-const places = new FairSemaphore<string>(2);
+const places = new FairRoom({ max: 2 });
 const waiting = new Shares(MAX_WAITING_BYTES);
 
 /**
- * Reads an answer of `server`, as bytes or as a value, and does with it what has to be done while its values are there: a long one in its turn, of which
- * each server has as many. Resolves, or rejects, as `read` does. @throws QueueFullError when too much waits already
+ * Reads an answer of `server` to `caller`, as bytes or as a value, and does with it what has to be done while its values are there: a long one in its turn. Servers
+ * take turns, and a server's callers. Resolves, or rejects, as `read` does. @throws QueueFullError when too much waits already
  */
-export async function inReadingTurn<T>(server: string, answer: unknown, read: () => Promise<T>): Promise<T> {
+export async function inReadingTurn<T>(
+  server: string,
+  caller: Parameters<typeof shareOf>[0],
+  answer: unknown,
+  read: () => Promise<T>,
+): Promise<T> {
   if (!(answer instanceof Uint8Array) || answer.length < SHORT_BYTES) return read();
-  const { length } = answer;
-  if (!waiting.mayTake(server, length, 0, waiting.of(server) === 0))
-    throw new QueueFullError('bytes of answers that are to be read', waiting.taken, waiting.max);
-  waiting.add(server, length);
-  try {
-    return await places.run(server, read);
-  } finally {
-    waiting.add(server, -length);
-  }
+  const full = (): Error => new QueueFullError('bytes of answers that are to be read', waiting.taken, waiting.max);
+  return waiting.during(server, answer.length, full, () => places.run({ group: server, owner: shareOf(caller) }, read));
 }

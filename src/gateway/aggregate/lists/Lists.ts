@@ -1,6 +1,6 @@
+import { FairRoom } from '../../../concurrent/FairRoom.js';
 import { inSlices } from '../../../core/time/inSlices.js';
 import { inTurnOrNow } from '../../../core/time/turns.js';
-import { FairSemaphore } from '../../../core/wait/FairSemaphore.js';
 import type { ListItems, ListKind } from '../../../pool/McpPool.js';
 import type { CachedTools, ToolHints } from '../../../toolstore/ToolStore.js';
 import type { Curator } from '../../curation/Curator.js';
@@ -51,7 +51,7 @@ export class Lists {
   readonly uris: Uris;
   readonly #pageItems: number;
   /** A page may be megabytes: those that are being made take memory, those that wait for it next to none. */
-  readonly #making = new FairSemaphore<string>(2);
+  readonly #making = new FairRoom({ max: 2 });
   readonly #catalogs: { readonly [K in ListKind]: Catalog<K> };
 
   /** `onChange`: what clients, or that one, were shown of a kind is not what there is any more, and no server says so. */
@@ -82,7 +82,7 @@ export class Lists {
   async page(kind: ListKind, session: Downstream, params: Params | undefined, owner: string): Promise<Buffer> {
     const lists: readonly ServerList<unknown>[] =
       kind === 'tools' ? await this.#toolLists(session) : await this.#catalogs[kind].lists(session);
-    return this.#making.run(owner, () => this.#page(kind, session, params, lists));
+    return this.#making.run({ group: owner }, () => this.#page(kind, session, params, lists));
   }
 
   /** In turns of the event loop, since a client may ask for many at once. */

@@ -83,7 +83,7 @@ export class Tasks {
         // Servers that are silent have the time of one together, and a tenth of it each beyond.
         const timeoutMs = Math.ceil(Math.max(endMs - clock.now(), waitMs / 10));
         const answer = await this.#within(timeoutMs, server, send, call);
-        page = await inReadingTurn(server, answer, () => this.#page(server, session, answer));
+        page = await inReadingTurn(server, session, answer, () => this.#page(server, session, answer));
       } catch (error) {
         if (call.signal?.aborted === true) throw error;
         logger.warn({ server, error: messageOf(error) }, 'the tasks of a server could not be listed');

@@ -38,7 +38,9 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
       const own = given === undefined ? options : { ...options, onLarge };
       const result: unknown = await pool.request(server, method, params, own);
       if (method === 'tools/call') return result as never;
-      return asPrivate(method === 'tools/list' ? await shown(server, result, access) : result) as never;
+      return asPrivate(
+        method === 'tools/list' ? await shown(server, result, access, options?.caller) : result,
+      ) as never;
     },
     notify: async (server, ...rest) => {
       access.check(server);
@@ -70,8 +72,8 @@ export function scopedPool(pool: GatewayPool, access: Access): GatewayPool {
  * A page of tools, as bytes or as a value, less those that are not opened; as it came when all are. Of a member that comes twice readers take
  * the one or the other: what was looked at is what goes on.
  */
-const shown = (server: string, result: unknown, access: Access): Promise<unknown> =>
-  inReadingTurn(server, result, () => shownOf(server, result, access));
+const shown = (server: string, result: unknown, access: Access, caller: RequestOptions['caller']): Promise<unknown> =>
+  inReadingTurn(server, caller, result, () => shownOf(server, result, access));
 
 async function shownOf(server: string, result: unknown, access: Access): Promise<unknown> {
   const isOpen = (tool: unknown): boolean =>

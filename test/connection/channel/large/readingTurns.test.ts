@@ -6,7 +6,7 @@ test('of long answers two are read at once, servers in turns; what waits is boun
   const done: (() => void)[] = [];
   const begun: string[] = [];
   const read = (server: string, answer: unknown): Promise<string> =>
-    inReadingTurn(server, answer, async () => {
+    inReadingTurn(server, undefined, answer, async () => {
       begun.push(server);
       await new Promise<void>((resolve) => done.push(resolve));
       return server;
@@ -24,4 +24,21 @@ test('of long answers two are read at once, servers in turns; what waits is boun
   }
   expect(await Promise.all([...all, ...short])).toHaveLength(12);
   expect(begun.indexOf('other')).toBeLessThan(7);
+});
+
+test('the callers of a server take turns: one that asks often holds up the others by one answer each time', async () => {
+  const begun: string[] = [];
+  const ends: (() => void)[] = [];
+  const read = (principal: string): Promise<void> =>
+    inReadingTurn('s', { principal }, Buffer.alloc(100_000), async () => {
+      begun.push(principal);
+      await new Promise<void>((resolve) => ends.push(resolve));
+    });
+  const all = ['ann', 'ann', 'ann', 'ann', 'ben'].map(read);
+  for (let at = 0; at < all.length; at++) {
+    await expect.poll(() => ends.length).toBeGreaterThan(at);
+    ends[at]?.();
+  }
+  await Promise.all(all);
+  expect(begun).toEqual(['ann', 'ann', 'ann', 'ben', 'ann']);
 });

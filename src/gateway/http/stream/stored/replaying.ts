@@ -1,14 +1,14 @@
+import { FairRoom } from '../../../../concurrent/FairRoom.js';
 import { inTurn, inTurnOrNow } from '../../../../core/time/turns.js';
 import { type WaitBounds, within } from '../../../../core/time/within.js';
-import { FairSemaphore } from '../../../../core/wait/FairSemaphore.js';
 import type { EventStore, ReplayReader } from './EventStore.js';
 
 /** In the whole process: what is replayed, 256 KiB, of a store a megabyte and more, is written anew each time that a client asks. */
-const places = new FairSemaphore<string>(4);
+const places = new FairRoom({ max: 4 });
 
 /** Replays what is kept for a client when it is the turn of whose share that is, and of the event loop; not where it is `over` by then. */
 export function replaying(owner: string, over: () => boolean, replay: () => unknown): Promise<unknown> {
-  return places.run(owner, () => inTurn(() => (over() ? undefined : replay())));
+  return places.run({ group: owner }, () => inTurn(() => (over() ? undefined : replay())));
 }
 
 /** What ends a replay that no client waits for any more. */
