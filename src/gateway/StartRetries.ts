@@ -25,6 +25,8 @@ interface Down {
   /** Tries that failed. */
   times: number;
   timer: Timer | undefined;
+  /** Whether a try of it has one of the places. */
+  trying: boolean;
 }
 
 /**
@@ -51,6 +53,7 @@ export class StartRetries implements Disposable {
   [Symbol.dispose](): void {
     this.#listening[Symbol.dispose]();
     this.#over.abort();
+    this.#due.clear();
     for (const server of [...this.#down.keys()]) this.#forget(server);
   }
 
@@ -58,15 +61,26 @@ export class StartRetries implements Disposable {
     if (state !== 'failed' && state !== 'starting') this.#forget(server);
     // A session of a `bound` server has a connection of its own, and asks for it itself.
     if (state !== 'failed' || this.#down.has(server) || this.#options.pool.config(server)?.sharing === 'bound') return;
-    const down: Down = { times: 0, timer: undefined };
+    const down: Down = { times: 0, timer: undefined, trying: false };
     this.#down.set(server, down);
     this.#wait(server, down, 0);
   }
 
   #forget(server: string): void {
-    this.#down.get(server)?.timer?.cancel();
+    const down = this.#down.get(server);
+    if (down === undefined) return;
+    down.timer?.cancel();
     this.#down.delete(server);
     this.#due.delete(server);
+    // It is up: whether it answers the `ping` is of no matter to those that wait.
+    this.#leave(down);
+  }
+
+  #leave(down: Down): void {
+    if (!down.trying) return;
+    down.trying = false;
+    this.#trying--;
+    this.#next();
   }
 
   #wait(server: string, down: Down, leastMs: number): void {
@@ -82,10 +96,8 @@ export class StartRetries implements Disposable {
       if (this.#trying === MAX_TRIES) return;
       this.#due.delete(server);
       this.#trying++;
-      void this.#try(server, down).then(() => {
-        this.#trying--;
-        this.#next();
-      });
+      down.trying = true;
+      void this.#try(server, down).then(() => this.#leave(down));
     }
   }
 

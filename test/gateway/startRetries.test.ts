@@ -94,6 +94,13 @@ test('of many servers that are down 32 are tried at a time, in turns', async () 
   for (const end of tried.splice(0)) end();
   await clock.advance(0);
   expect(pool.calls.slice(34).map((each) => each.server)).toEqual(names.slice(35));
+  // One that is up leaves its place, though it answers no ping.
+  await clock.advance(4_000);
+  expect(pool.calls).toHaveLength(66);
+  for (const each of ['s0', 's1']) pool.emit('state', { server: each, state: 'ready', previous: 'starting' });
+  await clock.advance(0);
+  expect(pool.calls).toHaveLength(68);
+  for (const end of tried.splice(0)) end();
   // They wait under one signal, which is no leak of listeners.
   expect(warned).not.toHaveBeenCalled();
 });
