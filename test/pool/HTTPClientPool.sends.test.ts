@@ -4,11 +4,12 @@ import type { AddressInfo } from 'node:net';
 import { expect, test } from 'vitest';
 import { NotSentError } from '../../src/core/errors.js';
 import { HTTPClientPool } from '../../src/pool/HTTPClientPool.js';
+import { FakeClock } from '../../src/testing/FakeClock.js';
 import { fakeServer } from '../../src/testing/fake/FakeServer.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { outcome } from '../support/memoryPool.js';
 
-test('a call that is answered with 404 in every session reaches its server twice', async () => {
+test('a call that is answered with 404 in every session, as a ping is, reaches its server twice', async () => {
   let calls = 0;
   let sessions = 0;
   const server = createServer((request, response) => {
@@ -22,7 +23,8 @@ test('a call that is answered with 404 in every session reaches its server twice
       if (method === 'tools/call') {
         calls++;
         response.writeHead(404).end();
-      } else if (method === 'initialize') {
+      } else if (method === 'ping') response.writeHead(404).end();
+      else if (method === 'initialize') {
         const result = { protocolVersion: '2025-11-25', capabilities: {}, serverInfo: { name: 's', version: '1' } };
         response.writeHead(200, { 'content-type': 'application/json', 'mcp-session-id': `s${sessions++}` });
         response.end(JSON.stringify({ jsonrpc: '2.0', id, result }));
@@ -37,7 +39,7 @@ test('a call that is answered with 404 in every session reaches its server twice
     },
   });
   const { port } = server.address() as AddressInfo;
-  const pool = closeAfter(new HTTPClientPool());
+  const pool = closeAfter(new HTTPClientPool({ clock: new FakeClock() }));
   await pool.apply([{ name: 'gone', transport: 'http', url: `http://127.0.0.1:${port}/mcp`, era: 'legacy' }]);
   const call = pool.request('gone', 'tools/call', { name: 'x', arguments: {} });
   await expect(call).rejects.toBeInstanceOf(NotSentError);

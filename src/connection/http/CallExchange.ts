@@ -15,7 +15,7 @@ import { RPC_CODES } from '../protocol/rpcCodes.js';
 import { eventIdHeader } from './eventIdHeader.js';
 import { answerFor, messageIn, onlyTaken } from './foreignResponses.js';
 import type { HttpCallTransport, Session } from './HttpCallTransport.js';
-import { type Doubted, doubtedIn, doubtedRefusal, sessionGone, UNCHECKED } from './refusedBySession.js';
+import { type Doubted, doubtedIn, doubtedRefusal, saidOfSession, sessionGone, UNCHECKED } from './refusedBySession.js';
 
 const NO_ANSWER = 'its stream ended without its answer';
 /** Where a stream does not say how long to wait before it is resumed, in ms. */
@@ -188,12 +188,12 @@ export class CallExchange extends CallRequest {
 
   #refused(body: Buffer): void {
     const error = rpcErrorIn(body);
-    const ownCode = error?.id === this.call.id ? error.code : undefined;
     const inSession = this.#transport.era === 'legacy' && this.session.id !== undefined;
+    const said = inSession ? saidOfSession(this.status, body, this.call.id) : undefined;
     const stand = (own: CallExchange): void => own.#stand(body, error);
-    if (inSession && this.status === 404 && ownCode !== RPC_CODES.methodNotFound) this.#sessionGone();
-    else if (inSession && this.status === 400 && (ownCode === undefined || ownCode === RPC_CODES.serverError)) {
-      this.#confirm(this.#transport.confirmLost(this.session), stand);
+    if (said?.isGone === true) this.#sessionGone();
+    else if (said !== undefined) {
+      this.#confirm(this.#transport.confirmLost(this.session), stand, said.mayHaveRun);
     } else if (this.status === 400 && error?.code === RPC_CODES.headerMismatch && this.#refreshTool(body, error))
       return;
     else if (!this.#doubts(doubtedRefusal(this.status, this.responseHeaders, body), stand)) stand(this);

@@ -19,7 +19,7 @@ import { CallExchange } from './CallExchange.js';
 import type { AnswerStream, HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
 import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
-import { SessionDoubts } from './refusedBySession.js';
+import { SessionDoubts, saidOfSession } from './refusedBySession.js';
 
 const NO_SESSION: Session = Object.freeze({ id: undefined, newUntilMs: 0 });
 
@@ -167,7 +167,7 @@ export class HttpTransport implements HttpCallTransport {
     const { session } = this;
     const { status, headers, body } = await this.submit(method, text, this.#about(method, params), caller);
     if (status < 300) return;
-    if (await this.#lost(session, status)) throw new NotSentError(server, 'its session is gone');
+    if (await this.#lost(session, status, body)) throw new NotSentError(server, 'its session is gone');
     throw statusError({ server, method, status, headers, body, wallNowMs: this.clock.wallNow() });
   }
 
@@ -263,9 +263,9 @@ export class HttpTransport implements HttpCallTransport {
     return this.submit('ping', text, this.#about('ping', undefined), undefined, timeoutMs);
   }
 
-  async #lost(session: Session, status: number): Promise<boolean> {
-    if (this.#era === 'modern' || session.id === undefined) return false;
-    if (status !== 404 && !(status === 400 && (await this.confirmLost(session)))) return false;
+  async #lost(session: Session, status: number, body: Buffer): Promise<boolean> {
+    const said = this.#era === 'modern' || session.id === undefined ? undefined : saidOfSession(status, body);
+    if (said === undefined || !(said.isGone || (await this.confirmLost(session)))) return false;
     this.sessionLost(session);
     return true;
   }

@@ -2,6 +2,7 @@ import { ForbiddenError, NotSentError, RpcError, UnauthorizedError } from '../..
 import type { Channel } from '../channel/Channel.js';
 import { headerOf, type RawHeaders } from '../net/body/responseHeaders.js';
 import { excerpt, type RefusalError, rpcErrorIn } from '../net/body/statusError.js';
+import { RPC_CODES } from '../protocol/rpcCodes.js';
 
 /** Errors of calls that a session refused and that are not for another one: a pool does not send them again either. */
 export const refusedBySession = new WeakSet<object>();
@@ -49,6 +50,26 @@ export function doubtedRefusal(status: number, headers: RawHeaders, body: Buffer
   const said = excerpt(body);
   const mayHaveRun = status >= 500 && ENDED.test(said);
   return status === 410 || WORDS.test(said) ? { status, error: rpcErrorIn(body), mayHaveRun } : undefined;
+}
+
+/** What a refusal says of the session that it came in. */
+export interface SaidOfSession {
+  /** It is not known any more; else a `ping` tells. */
+  readonly isGone: boolean;
+  /** It may be a word of the call all the same. */
+  readonly mayHaveRun: boolean;
+}
+
+/** Of a refusal by 404 or 400 in a session; undefined for an answer. Servers have 404 for what a call did not find, too. `id`: of the call, if it was one. */
+export function saidOfSession(status: number, body: Buffer, id?: number): SaidOfSession | undefined {
+  if (status !== 404 && status !== 400) return undefined;
+  const error = rpcErrorIn(body);
+  const own = error !== undefined && error.id === id ? error : undefined;
+  const answers =
+    status === 404 ? own?.code === RPC_CODES.methodNotFound : own !== undefined && own.code !== RPC_CODES.serverError;
+  if (answers) return undefined;
+  const speaks = WORDS.test(error === undefined ? excerpt(body) : messageIn(error));
+  return { isGone: status === 404 && speaks && own === undefined, mayHaveRun: own !== undefined && !speaks };
 }
 
 interface DoubtHost {

@@ -24,6 +24,8 @@ const FORMS: readonly (readonly [string, Refuse])[] = [
   ['200, -32002', rpc(200, -32002, 'Server not initialized')],
   ['400, -32600', rpc(400, -32600, 'Invalid session ID')],
   ['500, -32603', rpc(500, -32603, 'Session not found: abc')],
+  ['404, -32001 with its id', rpc(404, -32001, 'Session not found')],
+  ['404 and no word', page(404, '')],
   ['410', page(410, 'Gone')],
   ['503', page(503, 'MCP session is unknown on this API instance')],
   ['401', page(401, 'session expired')],
@@ -84,6 +86,61 @@ test('an error that speaks of sessions is the call’s own where a ping is answe
   expect(await failure(call(connection, 'plain'))).toMatchObject({ code: 'ERR_UPSTREAM_BUSY' });
   expect(server.initialises).toBe(1);
   expect(server.of('tools/call')).toHaveLength(2);
+});
+
+test.each([
+  ['-32002', rpc(404, -32002, 'Resource not found'), { constructor: RpcError, message: 'Resource not found' }],
+  ['the words of a session layer', rpc(404, -32001, 'Session not found'), { constructor: RpcError, rpcCode: -32001 }],
+  ['a page', page(404, 'no such document'), { code: 'ERR_PROTOCOL', status: 404 }],
+])('a 404 of one call alone, %s, is its own: it runs once, and the session stays', async (_, refuse, told) => {
+  let runs = 0;
+  const { server, connection } = await serve(
+    {
+      finds: (exchange) => {
+        runs++;
+        refuse(exchange);
+      },
+    },
+    { lost: 404 },
+  );
+  expect(await failure(call(connection, 'finds'))).toMatchObject(told);
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  expect([runs, server.initialises]).toEqual([1, 1]);
+});
+
+test('a call that was answered with a 404 of its own as its session ended is not sent again', async () => {
+  let runs = 0;
+  const { server, connection } = await house(page(404, ''), {
+    ends: (exchange) => {
+      runs++;
+      server.forget();
+      rpc(404, -32002, 'Resource not found')(exchange);
+    },
+  });
+  expect(await failure(call(connection, 'ends'))).toBeInstanceOf(OutcomeUnknownError);
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  expect([runs, server.initialises]).toEqual([1, 2]);
+});
+
+test('a notification that is refused with 404 ends the session only where a ping is refused, too', async () => {
+  const { server, connection } = await serve(
+    {},
+    {
+      lost: 404,
+      before: ({ message, res }) => {
+        if (message?.method !== 'notifications/other') return false;
+        res.writeHead(404).end();
+        return true;
+      },
+    },
+  );
+  const told = (): Promise<unknown> => failure(connection.notify('notifications/other'));
+  expect(await told()).toMatchObject({ code: 'ERR_PROTOCOL', status: 404 });
+  expect(server.initialises).toBe(1);
+  server.forget();
+  expect(await told()).toBeInstanceOf(NotSentError);
+  expect(await call(connection, 'echo', { text: 'x' })).toEqual(said('x'));
+  expect(server.initialises).toBe(2);
 });
 
 test('a call that said something before its session refused it is not sent again', async () => {
