@@ -1,6 +1,6 @@
 /** What hides the line that matters: stack frames, code frames and their carets, Node's own version line, closing braces. */
 const NOISE =
-  /^\s*(?:at .*|\^+|~+|[{}\])]+[,;]?|-+|Node\.js v\d[\w.-]*|node:[\w/]+:\d+|(?:file:\/\/)?\S+:\d+(?::\d+)?|\[eval\]:\d+)\s*$/;
+  /^(?:at .*|\^+|~+|[{}\])]+[,;]?|-+|Node\.js v\d[\w.-]*|node:[\w/]+:\d+|(?:file:\/\/)?\S+:\d+(?::\d+)?|\[eval\]:\d+)$/;
 /** A line that names an error: `TypeError: …`, `foo.BarException: …`, `Error [ERR_X]: …`, `Fatal: …`. */
 const NAMES_ERROR =
   /^\s*(?:Uncaught\s+)?(?:[\w.]*(?:Error|Exception)(?:\s*\[[\w ]+\])?|fatal(?: error)?|panic|error)\s*:\s*\S/i;
@@ -19,8 +19,8 @@ const MAX_LENGTH = 300;
  * stack frame nor another noise. Undefined when there is none.
  */
 export function lastWords(lines: readonly string[]): string | undefined {
-  const clean = lines.map(plainText).filter((line) => line.trim() !== '' && !NOISE.test(line));
-  return clean.findLast((line) => NAMES_ERROR.test(line))?.trim() ?? clean.at(-1)?.trim();
+  const clean = lines.map((line) => plainText(line).trim()).filter((line) => line !== '' && !NOISE.test(line));
+  return clean.findLast((line) => NAMES_ERROR.test(line)) ?? clean.at(-1);
 }
 
 /** Text of a foreign program as a message may carry it: no terminal sequences, no control characters, bounded. */

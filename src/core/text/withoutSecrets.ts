@@ -1,9 +1,9 @@
-/** What stands before the host of a URL, and the values of its query. */
+/** What stands before the host of a URL, and what may hold one with a query. Each of these patterns takes one step a character. */
 const USER = /\/\/[^/?#\s]*@/g;
-const QUERY = /(:\/\/[^\s"'?#]*\?)[^\s"'#]+/g;
+const PIECE = /[^\s"'#]+/g;
 
 /** What stands behind a name that says it is a secret: `--api-key X`, `--token=X`, `API_KEY=X`, `"password": "X"`, `Authorization: Bearer X`. */
-const NAME = '[\\w-]*(?:token|key|secret|passw|pwd|auth|credential|cookie)[\\w-]*';
+const NAME = '(?=[\\w-]*(?:token|key|secret|passw|pwd|auth|credential|cookie))[\\w-]+';
 const QUOTED = '"[^"]*"|\'[^\']*\'';
 const VALUE = new RegExp(`((?:^|[\\s"'{,])(?:-{1,2}${NAME}\\s+|${NAME}["']?=))(?:${QUOTED}|[^\\s"']+)`, 'gi');
 const HEADER = new RegExp(`((?:^|[\\s"'{,])${NAME}["']?:\\s*)(?:${QUOTED}|[^"',]+)`, 'gi');
@@ -14,8 +14,14 @@ const SECRET_OPTION = new RegExp(`^-{1,2}${NAME}$`, 'i');
  * a name that says it is a secret. What is left out is `...`.
  */
 export function withoutSecrets(text: string): string {
-  const plain = text.replace(USER, '//...@').replace(QUERY, '$1...');
+  const plain = text.replace(USER, '//...@').replace(PIECE, withoutQuery);
   return plain.replace(VALUE, '$1...').replace(HEADER, '$1...');
+}
+
+function withoutQuery(piece: string): string {
+  const url = piece.indexOf('://');
+  const query = url < 0 ? -1 : piece.indexOf('?', url);
+  return query < 0 || query === piece.length - 1 ? piece : `${piece.slice(0, query + 1)}...`;
 }
 
 /** The same of the words of a command line, with the value of each `-H` and `--header`. */

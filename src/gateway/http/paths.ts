@@ -46,7 +46,7 @@ export function addressFor(request: IncomingMessage, sessionId: string): string 
  * takes us for a forward proxy puts in front (RFC 9112, 3.2.2).
  */
 function pathOf(url: string): string {
-  const target = /^https?:\/\/[^/?#]*(.*)$/i.exec(url)?.[1] ?? url;
+  const target = /^https?:\/\/[^/?#]*(.*)$/is.exec(url)?.[1] ?? url;
   const query = target.search(/[?#]/);
   const path = (query < 0 ? target : target.slice(0, query)).replace(/\/{2,}/g, '/');
   return path.length > 1 && path.endsWith('/') ? path.slice(0, -1) : path;

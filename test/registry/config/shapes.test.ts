@@ -29,6 +29,27 @@ test('JSON with comments and trailing commas is read, and a key __proto__ is a k
   ]);
 });
 
+test('the lines of a TOML text of several lines are no keys, however long they are', () => {
+  const rule = '-'.repeat(100_000);
+  const text = `[mcp_servers.a]
+command = "x"
+env.CERTIFICATE = """
+${rule}
+timeout = 1
+${'a.'.repeat(50_000)}
+${' '.repeat(100_000)}
+"""
+args = [
+  ${JSON.stringify(rule)},
+]
+${rule} = 1
+cwd = 5
+`;
+  expect(only('config.toml', text).problems).toEqual([
+    'config.toml: server "a", field cwd: expected a string (line 13)',
+  ]);
+});
+
 test('a mistake is told with its line, in JSON with comments and in TOML', () => {
   const json = `{
   // servers

@@ -20,17 +20,26 @@ export function readToml(text: string): ConfigText | Unreadable {
 }
 
 const HEADER = /^\s*\[\[?([^\]]+)\]/;
-const KEY = /^\s*((?:[\w-]+|"[^"]*"|'[^']*'|\s*\.\s*)+?)\s*=/;
+const PART = String.raw`(?:[\w-]+|"[^"]*"|'[^']*')`;
+const KEY = new RegExp(String.raw`^\s*(${PART}(?:\s*\.\s*${PART})*)\s*=`);
+/** A text of several lines begins. */
+const OPENED = /^\s*("""|''')(?!.*\1)/;
 
 /** The parser does not tell where a value stood: each table and key that the lines show, and the first line of it. */
 function linesByPath(text: string): ReadonlyMap<string, number> {
   const found = new Map<string, number>();
   let table: readonly string[] = [];
+  let open: string | undefined;
   for (const [index, line] of text.split('\n').entries()) {
+    if (open !== undefined) {
+      if (line.includes(open)) open = undefined;
+      continue;
+    }
     const header = HEADER.exec(line)?.[1];
     if (header !== undefined) table = keysOf(header);
-    const key = header === undefined ? KEY.exec(line)?.[1] : '';
+    const [begun = '', key] = header === undefined ? (KEY.exec(line) ?? []) : ['', ''];
     if (key === undefined) continue;
+    open = OPENED.exec(line.slice(begun.length))?.[1];
     const path = pathText([...table, ...keysOf(key)]);
     if (!found.has(path)) found.set(path, index + 1);
   }
