@@ -3,6 +3,7 @@ import type { RequestHandler } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import type { Logger } from '../../core/logger.js';
 import type { McpPool } from '../../pool/McpPool.js';
+import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Replicas } from '../replicas/Replicas.js';
 import { checkNames, idKey, idTextOf, progressTokenOf, type RequestMessage } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
@@ -58,7 +59,7 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       await arrayTurn(arrayOf);
       call.throwIfAborted();
     }
-    const result = await session.endpoint.request(session, method, params, {
+    const options: CallOptions = {
       signal: call,
       request: call,
       parent: trace,
@@ -67,10 +68,11 @@ export async function answerRequest(asking: Asked, reply: Reply): Promise<void> 
       onLarge: (onRoom) => reply.large?.(idText, onRoom),
       onNotification: (notice) => reply.notify(notice.method, notice.params),
       onRequest: askedIn(session, reply),
-    });
+    };
+    const ask = (): Promise<unknown> => session.endpoint.request(session, method, params, options);
+    const result = await (replicas === undefined ? ask() : replicas.asking(session, method, params, ask));
     const prepared = reply.prepared?.(result);
     answer(prepared === undefined ? result : await prepared);
-    replicas?.asked(session, method, params);
   } catch (error) {
     if (error instanceof CancelledByClient) {
       trace?.aborted(error);

@@ -5,11 +5,13 @@ import { tellListener } from '../../core/events.js';
 import type { Logger } from '../../core/logger.js';
 import type { PoolEvents, ServerNotice } from '../../pool/McpPool.js';
 import type { Params, ResponseMessage } from '../rpc/envelope.js';
+import { Refusal } from '../rpc/failure.js';
 import { askedBy } from '../session/ClientRequests.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
-import { type ReplicaMessage, readReplicaMessage } from './messages.js';
+import { noteOf, type ReplicaMessage, readReplicaMessage } from './messages.js';
 import type { ReplicaLink } from './ReplicaLink.js';
+import { SessionSetUps } from './SessionSetUps.js';
 import { sendingBytes } from './sendingRoom.js';
 import { ToldCancellations } from './ToldCancellations.js';
 
@@ -32,8 +34,8 @@ export interface ListChange {
   readonly notice: ServerNotice;
 }
 
-/** What was noted of a session that is taken up. */
-export type SessionNotes = Readonly<Record<string, string>>;
+/** What was noted of a session that is taken up, the newest last; undefined: it holds no more. */
+export type SessionNotes = readonly (readonly [name: string, text: string | undefined])[];
 
 /** All replicas hear of a change at once: their clients are told of it once, so long after the first word, in ms. */
 const TOGETHER_MS = 250;
@@ -47,7 +49,7 @@ const MAX_WAITING = 1_000;
 const MAX_NOTES_BYTES = 64 * 1_024;
 /** Bytes of clients' answers for other replicas that the link has not read yet; of one origin three quarters at most. */
 const MAX_ASKING_BYTES = 16 * 1_024 * 1_024;
-const [ENDED, LEVEL, URI] = ['ended', 'level', 'uri '];
+const ENDED = 'ended';
 
 /**
  * One of the replicas of a gateway. It tells the others what concerns them: changed lists, ended sessions, and what a client sent here about
@@ -61,11 +63,15 @@ export class Replicas implements Disposable {
   readonly #noted = new WeakMap<Session, Map<string, number>>();
   readonly #asking = new Shares(MAX_ASKING_BYTES);
   readonly #cancelled: ToldCancellations;
+  readonly #setUps: SessionSetUps;
+  /** Of sessions whose notes are being read, what is told meanwhile. */
+  readonly #readings = new Map<string, Set<Map<string, string | undefined>>>();
   readonly #waiting = new Map<string, { readonly change: ListChange; readonly timer: Timer }>();
 
   constructor(options: ReplicasOptions) {
     this.#options = options;
     this.#cancelled = new ToldCancellations(options.clock, (calls) => this.#tell({ type: 'cancelled', calls }));
+    this.#setUps = new SessionSetUps(options);
     this.#listening = options.link.listen(
       (text) => this.#heard(text),
       () => options.onGap(),
@@ -113,30 +119,32 @@ export class Replicas implements Disposable {
     void telling().finally(() => this.#asking.add(origin, -bytes));
   }
 
-  /** A client's request was answered here: what it set for its session holds everywhere. */
-  asked(session: Session, method: string, params: Params | undefined): void {
-    const { key, endpoint } = session;
-    if (!endpoint.moves) return;
+  /** A client's request, made by `ask`: once it was answered here, what it set for its session holds everywhere. */
+  asking(session: Session, method: string, params: Params | undefined, ask: () => Promise<unknown>): Promise<unknown> {
     const [name, text] = noteOf(method, params);
-    if (name === undefined || !this.#hasRoom(session, name, text)) return;
-    this.#note(key, name, text);
-    this.#tell({ type: 'set', key, name, ...(text !== undefined && { text }) });
+    return name === undefined ? ask() : this.#setting(session, name, text, ask);
   }
 
-  /** What was noted of a session; undefined when its client ended it. What cannot be known now is as if it were not. */
+  /** What is noted of a session, and told of it meanwhile; undefined when its client ended it. What cannot be known now is as if it were not. */
   async notesOf(key: string): Promise<SessionNotes | undefined> {
+    const told = new Map<string, string | undefined>();
+    const readings = this.#readings.get(key) ?? new Set();
+    this.#readings.set(key, readings.add(told));
     try {
       const notes = await this.#options.link.notes(key);
-      return notes[ENDED] === undefined ? notes : undefined;
+      return notes[ENDED] === undefined ? [...Object.entries(notes), ...told] : undefined;
     } catch (error) {
       this.#options.logger.warn({ error: messageOf(error) }, 'what other replicas know of a session cannot be told');
-      return {};
+      return [...told];
+    } finally {
+      readings.delete(told);
+      if (readings.size === 0) this.#readings.delete(key);
     }
   }
 
   /** Sets up a session that was taken up as its client left it. */
   follow(session: Session, notes: SessionNotes): void {
-    for (const [name, text] of Object.entries(notes)) this.#set(session, name, text);
+    for (const [name, text] of notes) this.#setUps.set(session, name, text);
   }
 
   [Symbol.dispose](): void {
@@ -164,9 +172,10 @@ export class Replicas implements Disposable {
       return;
     }
     const session = sessions.byKey(message.key);
-    if (session === undefined) return;
-    if (message.type === 'answered') session.answered(message.id, message);
-    else this.#set(session, message.name, message.text);
+    if (message.type === 'answered') session?.answered(message.id, message);
+    else if (session !== undefined) this.#setUps.set(session, message.name, message.text);
+    // Its notes were read before that, and it is here behind it.
+    else for (const told of this.#readings.get(message.key) ?? []) told.set(message.name, message.text);
   }
 
   /** Told once for all that say the same within a short time. */
@@ -185,13 +194,18 @@ export class Replicas implements Disposable {
     this.#waiting.set(key, { change, timer });
   }
 
-  #set(session: Session, name: string, text: string | undefined): void {
-    const request = requestOf(name, text);
-    if (request === undefined) return;
-    const [method, params] = request;
-    session.endpoint.request(session, method, params, { signal: session.signal }).catch((error: unknown) => {
-      this.#options.logger.debug({ method, error: messageOf(error) }, 'a session could not be set up as elsewhere');
+  async #setting(session: Session, name: string, text: string | undefined, ask: () => Promise<unknown>) {
+    const result = await ask().catch((error: unknown) => {
+      // What is given back was not set up here yet.
+      if (text === undefined && error instanceof Refusal && this.#setUps.said(session, name, text)) return {};
+      throw error;
     });
+    this.#setUps.said(session, name, text);
+    const { key, endpoint } = session;
+    if (!endpoint.moves || !this.#hasRoom(session, name, text)) return result;
+    this.#note(key, name, text);
+    this.#tell({ type: 'set', key, name, ...(text !== undefined && { text }) });
+    return result;
   }
 
   /** One of which nothing is known may be there. */
@@ -242,20 +256,4 @@ export class Replicas implements Disposable {
     const noting = async (): Promise<void> => link.note(key, name, text, lifeMs);
     noting().catch((error: unknown) => logger.warn({ error: messageOf(error) }, NOT_NOTED));
   }
-}
-
-/** What a request sets, as a note; without a name it sets nothing. */
-function noteOf(method: string, params: Params | undefined): readonly [name?: string, text?: string | undefined] {
-  if (method === 'logging/setLevel') return [LEVEL, String(params?.['level'])];
-  if (method === 'resources/subscribe') return [`${URI}${String(params?.['uri'])}`, '1'];
-  if (method === 'resources/unsubscribe') return [`${URI}${String(params?.['uri'])}`];
-  return [];
-}
-
-/** The request that sets what a note says. */
-function requestOf(name: string, text: string | undefined): readonly [string, Params] | undefined {
-  if (name === LEVEL && text !== undefined) return ['logging/setLevel', { level: text }];
-  if (!name.startsWith(URI)) return undefined;
-  const uri = name.slice(URI.length);
-  return [text === undefined ? 'resources/unsubscribe' : 'resources/subscribe', { uri }];
 }

@@ -1,3 +1,4 @@
+import type { Params } from '../rpc/envelope.js';
 import type { CancelledCall } from './ToldCancellations.js';
 
 /** What replicas tell each other. */
@@ -50,3 +51,25 @@ export function readReplicaMessage(text: string, own: string): ReplicaMessage | 
 
 const isCall = (value: unknown): boolean =>
   Array.isArray(value) && value.length === 2 && value.every((each) => typeof each === 'string');
+
+const [LEVEL, URI] = ['level', 'uri '];
+
+/** What a request sets, as a note; without a name it sets nothing that others could follow. */
+export function noteOf(
+  method: string,
+  params: Params | undefined,
+): readonly [name?: string, text?: string | undefined] {
+  const { level, uri } = params ?? {};
+  if (method === 'logging/setLevel' && typeof level === 'string') return [LEVEL, level];
+  if (method === 'resources/subscribe' && typeof uri === 'string') return [`${URI}${uri}`, '1'];
+  if (method === 'resources/unsubscribe' && typeof uri === 'string') return [`${URI}${uri}`];
+  return [];
+}
+
+/** The request that sets what a note says. */
+export function requestOf(name: string, text: string | undefined): readonly [string, Params] | undefined {
+  if (name === LEVEL && text !== undefined) return ['logging/setLevel', { level: text }];
+  if (!name.startsWith(URI)) return undefined;
+  const uri = name.slice(URI.length);
+  return [text === undefined ? 'resources/unsubscribe' : 'resources/subscribe', { uri }];
+}

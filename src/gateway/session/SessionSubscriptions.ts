@@ -82,7 +82,7 @@ export function keptUp(
 }
 
 /** Whether only a change to its config, or a sign-in, helps: what a start failed with is told by the pause that follows it, too. */
-function isFinal(error: unknown): boolean {
+export function isFinal(error: unknown): boolean {
   if (error instanceof StartError || error instanceof BackingOffError) return isRefusal(error.cause);
   return isGone(error) || isRefusal(error) || error instanceof RpcError;
 }

@@ -91,10 +91,11 @@ test('answers of one origin leave room for those of others until the link has re
   expect(asked).toHaveLength(1);
 });
 
-test('a subscription of megabytes that ends, where none so long can be noted, is told to none', () => {
+test('a subscription of megabytes that ends, where none so long can be noted, is told to none', async () => {
   const { replicas, told } = replica();
-  replicas.asked(session('a'), 'resources/unsubscribe', { uri: 'x'.repeat(100_000) });
+  const answered = async (): Promise<object> => ({});
+  await replicas.asking(session('a'), 'resources/unsubscribe', { uri: 'x'.repeat(100_000) }, answered);
   expect(told).toEqual([]);
-  replicas.asked(session('a'), 'resources/unsubscribe', { uri: 'x' });
+  await replicas.asking(session('a'), 'resources/unsubscribe', { uri: 'x' }, answered);
   expect(told).toHaveLength(1);
 });
