@@ -36,8 +36,11 @@ export class Call extends WheelEntry implements AbortEntry {
   /** Its text, while a transport holds it back; emptied when it is on its way. */
   text = '';
   phase: CallPhase = 'queued';
-  /** Clock ms of the send. */
+  /** Clock ms of the first send, and of the newest. */
+  firstMs: number | undefined;
   sentMs = 0;
+  /** Clock ms at which its own time is over: what the first send and progress set, and what stands still puts off. */
+  dueMs = Number.POSITIVE_INFINITY;
   /** Requests of the server that its client is being asked, while which its time stands still. */
   asked = 0;
   /** Clock ms since when it stands still. */
@@ -47,8 +50,8 @@ export class Call extends WheelEntry implements AbortEntry {
   /** Bytes of its answer that had come at the last look after its time was over, and clock ms at which it is over for good. */
   arrived = 0;
   endsMs = 0;
-  /** What it fails with if its answer does not come soon: another message seems to have been that. */
-  doubt: Error | undefined;
+  /** What it fails with if its answer does not come soon, and clock ms by which: another message seems to have been that. */
+  doubt: { readonly error: Error; untilMs: number } | undefined;
   /** The caller's own progress token; the transport has `id` in its place. */
   progressToken: string | number | undefined;
   /** Where it waits for its abort. */

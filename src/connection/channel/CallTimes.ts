@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.js';
-import { AcquireTimeoutError, RequestTimeoutError } from '../../core/errors.js';
+import { AcquireTimeoutError, confirmAlive, RequestTimeoutError } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import type { Call } from './Call.js';
 
@@ -31,18 +31,27 @@ export class CallTimes {
   /** Waiting for the transport from now on; one that was sent already, and refused unread, within the time that it has from then. */
   waiting(call: Call): void {
     const nowMs = this.#options.clock.now();
-    const untilMs = call.sentMs === 0 ? undefined : call.sentMs + call.heldMs + this.#timeoutMs(call);
-    const leftMs = Math.min(leftOf(call.options.untilMs, nowMs), leftOf(untilMs, nowMs));
-    this.#wheel.add(call, Math.min(this.#acquireMs(call), leftMs), nowMs);
+    this.#wheel.add(
+      call,
+      Math.min(this.#acquireMs(call), leftOf(call.options.untilMs, nowMs), leftOf(call.dueMs, nowMs)),
+      nowMs,
+    );
   }
 
-  /** On its way from now on; or, with progress, anew. */
-  running(call: Call, nowMs: number): void {
-    if (call.asked > 0) return;
-    const leftMs = Math.max(0, call.sentMs + call.heldMs + this.#totalMs(call) - nowMs);
-    const doubtMs = call.doubt === undefined ? Number.POSITIVE_INFINITY : DOUBT_MS;
-    const budgetMs = Math.min(doubtMs, this.#timeoutMs(call), leftMs, leftOf(call.options.untilMs, nowMs));
-    this.#wheel.add(call, budgetMs, nowMs);
+  /** On its way from now on. Its time begins with the first send: one that was refused unread, and goes out again, has what is left. */
+  sent(call: Call, nowMs: number): void {
+    call.sentMs = nowMs;
+    if (call.firstMs === undefined) {
+      call.firstMs = nowMs;
+      this.anew(call, nowMs);
+    } else this.#arm(call, nowMs);
+  }
+
+  /** Its server is at work on it, as `believed`: its time begins anew. */
+  anew(call: Call, nowMs: number): void {
+    call.doubt = undefined;
+    call.dueMs = (call.asked > 0 ? call.askedMs : nowMs) + this.#timeoutMs(call);
+    this.#arm(call, nowMs);
   }
 
   /**
@@ -71,15 +80,16 @@ export class CallTimes {
   /** Another message seems to have been its answer: it fails with `error` unless the answer itself comes right after. */
   doubted(call: Call, error: Error): void {
     if (call.doubt !== undefined) return;
-    call.doubt = error;
-    this.running(call, this.#options.clock.now());
+    const nowMs = this.#options.clock.now();
+    call.doubt = { error, untilMs: nowMs + DOUBT_MS };
+    this.#arm(call, nowMs);
   }
 
   /** Its server is at work on it: nothing before was its answer. */
   believed(call: Call): void {
     if (call.doubt === undefined) return;
     call.doubt = undefined;
-    this.running(call, this.#options.clock.now());
+    this.#arm(call, this.#options.clock.now());
   }
 
   settled(call: Call): void {
@@ -103,11 +113,9 @@ export class CallTimes {
   /** What a call gets whose time is over. `calls`: how many the transport has, in all. */
   error(call: Call, calls: number): Error {
     const { server } = this.#options;
-    if (call.doubt !== undefined) return call.doubt;
-    if (call.phase !== 'queued')
-      return new RequestTimeoutError(server, call.method, this.#limitMs(call), call.carrier?.taken);
+    if (call.phase !== 'queued') return this.#unanswered(call);
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
-    if (call.sentMs === 0)
+    if (call.firstMs === undefined)
       return new AcquireTimeoutError(`server ${server}: its input is blocked`, this.#acquireMs(call), counts);
     const why = 'a call that it refused unread could not be sent again';
     return new AcquireTimeoutError(
@@ -133,8 +141,32 @@ export class CallTimes {
   #resume(call: Call): void {
     if (--call.asked > 0 || call.phase !== 'sent') return;
     const nowMs = this.#options.clock.now();
-    call.heldMs += nowMs - call.askedMs;
-    this.running(call, nowMs);
+    const heldMs = nowMs - call.askedMs;
+    call.heldMs += heldMs;
+    call.dueMs += heldMs;
+    if (call.doubt !== undefined) call.doubt.untilMs += heldMs;
+    this.#arm(call, nowMs);
+  }
+
+  /** Until the first of its bounds. */
+  #arm(call: Call, nowMs: number): void {
+    if (call.asked > 0) return;
+    const untilMs = Math.min(
+      call.dueMs,
+      (call.firstMs ?? nowMs) + call.heldMs + this.#totalMs(call),
+      call.doubt?.untilMs ?? call.dueMs,
+    );
+    this.#wheel.add(call, Math.min(leftOf(untilMs, nowMs), leftOf(call.options.untilMs, nowMs)), nowMs);
+  }
+
+  #unanswered(call: Call): Error {
+    const { doubt } = call;
+    if (doubt !== undefined && this.#options.clock.now() >= doubt.untilMs) return doubt.error;
+    const but = doubt === undefined ? call.carrier?.taken : `; before: ${doubt.error.message}`;
+    const error = new RequestTimeoutError(this.#options.server, call.method, this.#limitMs(call), but);
+    // Its server said something, and is well.
+    if (doubt !== undefined) confirmAlive(error);
+    return error;
   }
 
   #acquireMs(call: Call): number {
@@ -151,11 +183,13 @@ export class CallTimes {
 
   /** Which of its limits a sent call has just reached. */
   #limitMs(call: Call): number {
-    const tookMs = Math.round(this.#options.clock.now() - call.sentMs - call.heldMs);
+    const nowMs = this.#options.clock.now();
+    const { firstMs = nowMs } = call;
+    const tookMs = Math.round(nowMs - firstMs - call.heldMs);
     if (tookMs >= this.#totalMs(call)) return this.#totalMs(call);
     // The time for everything, as much as was left at the send: a turn that was held up makes it end later, not longer.
     const { untilMs = Number.POSITIVE_INFINITY } = call.options;
-    return Math.min(this.#timeoutMs(call), tookMs, Math.max(0, Math.round(untilMs - call.sentMs)));
+    return Math.min(this.#timeoutMs(call), tookMs, Math.max(0, Math.round(untilMs - firstMs)));
   }
 }
 

@@ -129,9 +129,8 @@ export class Channel {
   /** The transport is about to hand the call's first byte on: from here it may have run, and its timeout begins. */
   markSent(call: Call, nowMs: number): void {
     call.phase = 'sent';
-    call.sentMs = nowMs;
     this.counters.calls++;
-    this.#times.running(call, nowMs);
+    this.#times.sent(call, nowMs);
   }
 
   /** The transport cannot take the call now: it waits, no longer than its `acquireTimeoutMs`. */
@@ -265,7 +264,7 @@ export class Channel {
     const { onProgress, resetTimeoutOnProgress } = call.options;
     this.#times.believed(call);
     this.unread.halves.doubts(call);
-    if (resetTimeoutOnProgress === true && call.phase === 'sent') this.#times.running(call, this.#options.clock.now());
+    if (resetTimeoutOnProgress === true && call.phase === 'sent') this.#times.anew(call, this.#options.clock.now());
     this.#inbox.tell(onProgress, changed(params, { progressToken: call.progressToken ?? call.id }));
   }
 

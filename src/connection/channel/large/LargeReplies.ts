@@ -42,7 +42,7 @@ export class LargeReplies {
     this.#host = {
       server,
       maxMessageBytes,
-      onPart: (call) => times.running(call, clock.now()),
+      onPart: (call) => times.anew(call, clock.now()),
       onFull: (call) => times.still(call),
       onTaken: (call, bytes, isError) => {
         const { meter } = call.options;
