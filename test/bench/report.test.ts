@@ -36,10 +36,10 @@ if (CHROMIUM === undefined) {
 
 describe.skipIf(CHROMIUM === undefined)('the HTML report in a browser', () => {
   test('light and dark, 400 and 1400 pixels: no overflow, no error, axes with units, every number readable', async () => {
-    const spec = await parseTarget(`"${process.execPath}" "${SERVER}" exponential:2`, {
+    const spec = await parseTarget(`"${process.execPath}" "${SERVER}" exponential:8`, {
       label: 'a <b>server</b> & "its" name',
     });
-    const other = await parseTarget(`"${process.execPath}" "${SERVER}" fixed:1`, { label: 'the other' });
+    const other = await parseTarget(`"${process.execPath}" "${SERVER}" fixed:5`, { label: 'the other' });
     const report = await runBench({
       targets: [spec, other],
       turns: 1,

@@ -63,40 +63,40 @@ async function v1(url: string): Promise<Face> {
 
 const said = (text: unknown) => ({ content: [{ type: 'text', text }] });
 
-for (const [name, connect] of [['v2', v2] as const, ['v1', v1] as const]) {
-  test(`the official client ${name} lists all tools and calls them, with progress`, async () => {
-    const { cli, url } = await serving();
-    const all = await connect(`${url}/mcp`);
-    const tools = await all.tools();
-    for (const each of ['everything__echo', 'everything__get-sum', 'filesystem__read_text_file']) {
-      expect(tools).toContain(each);
-    }
-    const [everything, filesystem] = await Promise.all([
-      connect(`${url}/servers/everything/mcp`),
-      connect(`${url}/servers/filesystem/mcp`),
-    ]);
-    const prefixed = async (prefix: string, face: Face) => (await face.tools()).map((each) => `${prefix}__${each}`);
-    expect(tools).toEqual([
-      ...(await prefixed('everything', everything)),
-      ...(await prefixed('filesystem', filesystem)),
-    ]);
-    expect(await filesystem.call('read_text_file', { path: 'hello.txt' })).toMatchObject(
-      said(expect.stringContaining('Hello from a file')),
-    );
-    for (const [face, prefix] of [[all, 'everything__'] as const, [everything, ''] as const]) {
-      expect(await face.call(`${prefix}echo`, { message: 'hi' })).toMatchObject(said('Echo: hi'));
-      expect(await face.call(`${prefix}get-sum`, { a: 2, b: 40 })).toMatchObject(said(expect.stringContaining('42')));
-      const progress: Progress[] = [];
-      const long = face.call(`${prefix}trigger-long-running-operation`, { duration: 0.4, steps: 4 }, (each) => {
-        progress.push(each);
-      });
-      expect(await long).toMatchObject(said(expect.stringContaining('completed')));
-      expect(progress.map((each) => [each.progress, each.total])).toEqual([1, 2, 3, 4].map((step) => [step, 4]));
-    }
-    await Promise.all([all.close(), everything.close(), filesystem.close()]);
-    await end(cli);
-  });
+async function works(connect: (url: string) => Promise<Face>, url: string): Promise<void> {
+  const all = await connect(`${url}/mcp`);
+  const tools = await all.tools();
+  for (const each of ['everything__echo', 'everything__get-sum', 'filesystem__read_text_file']) {
+    expect(tools).toContain(each);
+  }
+  const [everything, filesystem] = await Promise.all([
+    connect(`${url}/servers/everything/mcp`),
+    connect(`${url}/servers/filesystem/mcp`),
+  ]);
+  const prefixed = async (prefix: string, face: Face) => (await face.tools()).map((each) => `${prefix}__${each}`);
+  expect(tools).toEqual([...(await prefixed('everything', everything)), ...(await prefixed('filesystem', filesystem))]);
+  expect(await filesystem.call('read_text_file', { path: 'hello.txt' })).toMatchObject(
+    said(expect.stringContaining('Hello from a file')),
+  );
+  for (const [face, prefix] of [[all, 'everything__'] as const, [everything, ''] as const]) {
+    expect(await face.call(`${prefix}echo`, { message: 'hi' })).toMatchObject(said('Echo: hi'));
+    expect(await face.call(`${prefix}get-sum`, { a: 2, b: 40 })).toMatchObject(said(expect.stringContaining('42')));
+    const progress: Progress[] = [];
+    const long = face.call(`${prefix}trigger-long-running-operation`, { duration: 0.4, steps: 4 }, (each) => {
+      progress.push(each);
+    });
+    expect(await long).toMatchObject(said(expect.stringContaining('completed')));
+    expect(progress.map((each) => [each.progress, each.total])).toEqual([1, 2, 3, 4].map((step) => [step, 4]));
+  }
+  await Promise.all([all.close(), everything.close(), filesystem.close()]);
 }
+
+test('the official clients v1 and v2 list all tools and call them, with progress', async () => {
+  const { cli, url } = await serving();
+  await works(v2, url);
+  await works(v1, url);
+  await end(cli);
+});
 
 test('200 echo calls at once each get their own answer, for one client and for many', async () => {
   const { cli, url } = await serving();

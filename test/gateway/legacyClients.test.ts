@@ -8,11 +8,13 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { afterEach, expect, test, vi } from 'vitest';
 import { FakeClock } from '../../src/testing/FakeClock.js';
-import { dualEraConfig, dualEraGateway } from '../support/dualEra.js';
+import { dualEraConfig, dualEraGateway, shareDualEra } from '../support/dualEra.js';
 import { RawClient } from '../support/httpClient.js';
 
 // Programs start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
+
+shareDualEra(undefined);
 
 let clients: Client[] = [];
 

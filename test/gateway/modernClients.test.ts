@@ -9,11 +9,13 @@ import {
 } from '@modelcontextprotocol/sdk/types.js';
 import { afterEach, expect, test, vi } from 'vitest';
 import type { Era, ServerSettings } from '../../src/registry/config/ServerConfig.js';
-import { type DualGateway, dualEraConfig, dualEraGateway } from '../support/dualEra.js';
+import { type DualGateway, dualEraConfig, dualEraGateway, shareDualEra } from '../support/dualEra.js';
 import { exchange, type Reply } from '../support/httpClient.js';
 
 // Programs start here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
+
+shareDualEra(undefined, 'modern');
 
 const VERSION = '2026-07-28';
 const META = 'io.modelcontextprotocol';

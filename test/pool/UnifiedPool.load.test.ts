@@ -74,9 +74,9 @@ test.each(NAMES)(
     await load.more(NAMES, 20);
     const pid = children[victim]?.child.pid ?? (pool.stats('stdio').pids[0] as number);
     process.kill(pid, 'SIGSTOP');
-    await load.more(others, 50);
+    await load.more(others, 20);
     process.kill(pid, 'SIGKILL');
-    await load.more(others, 50);
+    await load.more(others, 20);
     const child = children[victim];
     if (child !== undefined) {
       await child.close();

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { afterAll, beforeAll } from 'vitest';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import type { GatewayOptions } from '../../src/gateway/GatewayOptions.js';
 import { UnifiedPool } from '../../src/pool/UnifiedPool.js';
@@ -10,21 +11,43 @@ import { closeAfter } from './closeAfter.js';
 
 const SERVER = 'dual-era/server.mjs';
 
+interface Started {
+  readonly url: string;
+  readonly close: () => Promise<void>;
+}
+
+/** Those over HTTP that the tests of a file share, by the one era that they speak. */
+const shared = new Map<Era | undefined, Started>();
+
+/** Starts servers over HTTP for all tests of this file, one for each: both eras, or one alone. Their URL is that of `dualEraServer`. */
+export function shareDualEra(...eras: readonly (Era | undefined)[]): void {
+  beforeAll(async () => {
+    await Promise.all(eras.map(async (era) => shared.set(era, await started('http', era))));
+  });
+  afterAll(async () => {
+    await Promise.all([...shared.values()].map(({ close }) => close()));
+    shared.clear();
+  });
+}
+
 /** Starts the server of both eras over a URL transport, until the end of the test; resolves to its URL. */
 export async function dualEraServer(transport: 'http' | 'sse', era?: Era): Promise<string> {
+  const server = transport === 'http' ? shared.get(era) : undefined;
+  return (server ?? closeAfter(await started(transport, era))).url;
+}
+
+async function started(transport: 'http' | 'sse', era?: Era): Promise<Started> {
   const args = [await bundled(SERVER), `--transport=${transport}`, ...(era ? [`--era=${era}`] : [])];
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const exited = once(child, 'exit');
-  closeAfter({
-    close: async () => {
-      child.kill('SIGKILL');
-      await exited;
-    },
-  });
+  const close = async (): Promise<void> => {
+    child.kill('SIGKILL');
+    await exited;
+  };
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-  return (JSON.parse(line) as { url: string }).url;
+  return { ...(JSON.parse(line) as { url: string }), close };
 }
 
 /** How to reach the server of both eras. */

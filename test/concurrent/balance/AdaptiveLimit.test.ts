@@ -5,10 +5,9 @@ import { type AdaptiveRules, type AdaptiveState, next } from '../../../src/concu
 import { AdaptiveLimit } from '../../../src/concurrent/index.js';
 import { OptionError } from '../../../src/errors.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
-import { RUNS } from '../../support/runs.js';
+import { WHOLE } from '../../support/runs.js';
 
-/** The long form, `npm run test:long`, has more. */
-const SEEDS = RUNS > 1_000 ? [1, 2, 3, 4, 5] : [1, 2, 3];
+const SEEDS = WHOLE ? [1, 2, 3, 4, 5] : [1, 2, 3];
 
 for (const server of SERVERS) {
   test(`finds within 20 % of the best fixed limit: ${server.name}`, () => {

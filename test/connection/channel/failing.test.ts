@@ -56,7 +56,8 @@ test.each(['stdio', 'http'])(
       intercept: ({ message }) => (message?.params as { readonly name?: string } | undefined)?.name === 'sleep',
     });
     const connection = wire === 'http' ? await openHttp(url) : await open(echoArgs());
-    let waiting = 4_000;
+    // Callers hear in groups of 128: of so many in several turns.
+    let waiting = 1_000;
     const asked = Array.from({ length: waiting }, () =>
       connection
         .request('tools/call', { name: 'sleep', arguments: { ms: 60_000 } }, {})
