@@ -80,13 +80,13 @@ test('stalls of a server show in the open model, and the closed model is labelle
 });
 
 test('a service time that cannot be is not believed', async () => {
-  const { result } = await timed('lie', { model: 'closed', concurrency: 1 }, 200);
+  const { result } = await timed('lie', { model: 'closed', concurrency: 1 }, 600);
   expect(result.all.calls).toBeGreaterThan(10);
   expect(result.all.beyondServiceMs).toBeUndefined();
 });
 
 test('a server that swaps two answers is caught: they are errors, never samples', async () => {
-  const { result, truth } = await timed('swap', { model: 'closed', concurrency: 4 }, 200);
+  const { result, truth } = await timed('swap', { model: 'closed', concurrency: 4 }, 600);
   expect(result.all.errors['WRONG_ANSWER']).toBeGreaterThan(10);
   expect(result.all.calls).toBeLessThan(20);
   expect(result.all.calls + (result.all.errors['WRONG_ANSWER'] ?? 0)).toBeLessThanOrEqual(truth.length);

@@ -143,7 +143,7 @@ test('a task is known by an id that says whose it is; a session sees its own, an
 
 test('a server that never lists its tasks is passed over', async () => {
   const clock = new FakeClock();
-  const { connect } = await house({ mute: { bad: 'silent' }, one: {} }, { clock });
+  const { connect, pool } = await house({ mute: { bad: 'silent' }, one: {} }, { clock });
   const client = await connect();
   const { result = {} } = await client.call('tools/call', { name: 'one__level', task: {} });
   const list = listed(client, 'tasks/list', 'tasks', 'taskId');
@@ -151,6 +151,8 @@ test('a server that never lists its tasks is passed over', async () => {
   void list.then((all) => {
     told = all;
   });
+  // Time passes for the one that answers, too: not before it has.
+  await expect.poll(() => ['mute', 'one'].map((name) => pool.stats(name).inFlight)).toEqual([1, 0]);
   for (; told === undefined; await sleep(5)) await clock.advance(100);
   expect(told).toEqual([(result['task'] as { taskId: string }).taskId]);
 });

@@ -312,8 +312,10 @@ test('300 streams of the servers’ own do not keep calls or replies from going 
   const asked = new Map<string, () => void>();
   const dispatchers = closeAfter(new HttpDispatchers({ maxReplySockets: 4 }));
   const connections: HttpConnection[] = [];
+  // Three hundred at one instant take a busy machine some seconds: none is given up for that.
+  const patient = { timeoutMs: 50_000, acquireTimeoutMs: 50_000, startTimeoutMs: 50_000 };
   for (let i = 0; i < 300; i += 50) {
-    const some = Array.from({ length: 50 }, () => openHttp(server.url, { ...LEGACY, dispatchers }));
+    const some = Array.from({ length: 50 }, () => openHttp(server.url, { ...LEGACY, ...patient, dispatchers }));
     connections.push(...(await Promise.all(some)));
   }
   await expect.poll(() => open.length).toBe(300);

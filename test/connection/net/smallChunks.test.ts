@@ -4,7 +4,7 @@ import { WholeBody } from '../../../src/connection/net/body/WholeBody.js';
 import { call, serve } from '../../support/rawCalls.js';
 import { said } from '../../support/rawServer.js';
 
-const CHUNKS = 1_600_000;
+const CHUNKS = 400_000;
 const chunked = (text: string): string => text.replaceAll(/./gs, '1\r\n$&\r\n');
 
 /** How often the clock is looked at while `work` is done: of a small chunk that is most of what it costs. */
