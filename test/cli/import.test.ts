@@ -182,6 +182,49 @@ test('imports into one file at the same time, by whichever of its names, lose no
   expect(readdirSync(folder).filter((name) => name.includes('.lock'))).toEqual([]);
 });
 
+test('a URL with a reference in it stays what it is, whether its variable is set or not', async () => {
+  const folder = tempFolder();
+  const mcpServers = {
+    whole: { url: '${NOT_SET}' },
+    begun: { url: '${NOT_SET:-http://127.0.0.1:9}/mcp' },
+    port: { type: 'http', url: 'http://localhost:${NOT_SET}/mcp', headers: { Authorization: 'Bearer ${NOT_SET}' } },
+    oauth: { url: 'https://${NOT_SET}/mcp', auth: { type: 'oauth', clientId: 'i', issuer: '${NOT_SET}' } },
+    several: { targets: [{ url: 'http://${NOT_SET}:${NOT_SET}/mcp' }, { url: 'http://b/mcp' }] },
+  };
+  const out = join(folder, 'out.json');
+  const file = (servers: object): string => put(join(folder, 'c.json'), JSON.stringify({ mcpServers: servers }));
+  expect(await importing([file(mcpServers)], out)).toContain('has 5 servers, 5 of them new');
+  expect(JSON.parse(readFileSync(out, 'utf8'))).toEqual({ mcpServers });
+  const bad = { plain: { url: 'localhost:80' }, odd: { url: '${not a name}/mcp' }, well: { command: 'x' } };
+  const said = await importing([file(bad)], out);
+  expect(said).toContain('server "plain", field url: expected an absolute http or https URL');
+  expect(said).toContain('server "odd", field url: ${not a name} is not understood');
+  expect(said).toContain('has 6 servers, 1 of them new');
+});
+
+test('opencode’s files are found with and without comments, also those that hold other settings alone', async () => {
+  const [home, work] = [tempFolder(), tempFolder()];
+  for (const [name, value] of Object.entries({ HOME: home, XDG_CONFIG_HOME: home, CODEX_HOME: home })) {
+    vi.stubEnv(name, value);
+  }
+  const cwd = vi.spyOn(process, 'cwd').mockReturnValue(work);
+  onTestFinished(() => {
+    vi.unstubAllEnvs();
+    cwd.mockRestore();
+  });
+  const local = (name: string): string =>
+    `{ "mcp": { "${name}": { "type": "local", "command": ["${name}"] } } } // mine`;
+  put(join(work, 'opencode.jsonc'), local('a'));
+  put(join(work, 'opencode.json'), '{ "model": "m" }');
+  put(join(work, '.opencode/opencode.json'), '{ "mcp": {} }');
+  put(join(home, 'opencode/opencode.json'), local('b'));
+  const out = join(work, 'mcp.json');
+  expect(await importing([], out)).toMatch(
+    /\.opencode\/opencode\.json: no servers\n.*: a\n.*: b\n.*2 of them new\.\n$/,
+  );
+  expect(JSON.parse(readFileSync(out, 'utf8')).mcpServers).toMatchObject({ a: { command: 'a' }, b: { command: 'b' } });
+});
+
 test('known clients have their configs where they keep them', () => {
   const on = (platform: NodeJS.Platform) =>
     knownConfigs('/work', { HOME: '/home/ada', APPDATA: '/home/ada/Roaming' }, platform).map(({ file }) => file);

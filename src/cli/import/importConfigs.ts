@@ -6,7 +6,7 @@ import { editFile } from '../../core/files/editFile.js';
 import { MAX_FILE_BYTES, readNamed } from '../../core/files/readWhole.js';
 import { parseTable } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
-import { isObject } from '../../registry/config/shapes/findServers.js';
+import { isObject, valueAt } from '../../registry/config/shapes/findServers.js';
 import { readText } from '../../registry/config/shapes/readText.js';
 import { workspaceOf } from '../../registry/config/shapes/references.js';
 import { complain } from '../output/complain.js';
@@ -40,15 +40,6 @@ interface Read {
 
 /** Names of one file that are told. */
 const MAX_NAMED = 1_000;
-
-/** Every variable is set as far as an import has to do with it: references stay as they are. */
-const ANY: Readonly<Record<string, string>> = new Proxy(
-  {},
-  {
-    get: () => 'x',
-    getOwnPropertyDescriptor: () => ({ value: 'x', enumerable: true, configurable: true }),
-  },
-);
 
 /** `mcp-poolkit import`: merges the servers of known clients, or of the files named, into one config. */
 export async function importConfigs(files: readonly string[], { out, dryRun = false }: ImportOptions): Promise<void> {
@@ -102,7 +93,11 @@ async function merge(
 
 /** Adds a file's servers, and says what came of them. A server that is there under another name, or the same, is not added again. */
 function add({ client, file, text, table = [] }: Source, servers: Map<string, Imported>, out: string): Read {
-  const { entries, problems } = parseTable(text, { file, variables: ANY }, table.length > 0 ? table : undefined);
+  const { entries, problems } = parseTable(
+    text,
+    { file },
+    { table: table.length > 0 ? table : undefined, asWritten: true },
+  );
   for (const { message } of problems) complain(message);
   if (client === 'out' && problems.length > 0) throw new Error(`${file} is not written: correct it first`);
   const have = new Set([...servers.values()].map(({ entry }) => canonical(entry)));
@@ -135,12 +130,7 @@ function isGatewayOf(config: string, { args }: Readonly<Record<string, unknown>>
 /** Whether a file has the table that is looked for in it. One that cannot be read is told of when it is added. */
 function holdsTable({ file, text, table = [] }: Source): boolean {
   const read = readText(text, file);
-  if (!('root' in read)) return true;
-  const found = table.reduce<unknown>(
-    (at, key) => (isObject(at) && Object.hasOwn(at, key) ? at[key] : undefined),
-    read.root,
-  );
-  return found !== undefined;
+  return !('root' in read) || valueAt(read.root, table) !== undefined;
 }
 
 /** Another server has the name: the client's is put behind it, then a number. */

@@ -31,6 +31,8 @@ export function knownConfigs(
     { client: 'vscode', file: join(folder, '.vscode/mcp.json') },
     { client: 'cursor', file: join(folder, '.cursor/mcp.json') },
     { client: 'gemini', file: join(folder, '.gemini/settings.json') },
+    ...opencode(join(folder, '.opencode')),
+    ...opencode(folder),
     { client: 'claude', file: join(settings, 'Claude/claude_desktop_config.json') },
     { ...claude, table: ['mcpServers'] },
     { client: 'vscode', file: join(settings, 'Code/User/mcp.json') },
@@ -39,8 +41,12 @@ export function knownConfigs(
     { client: 'zed', file: join(own, 'zed/settings.json') },
     { client: 'codex', file: join(env['CODEX_HOME'] ?? join(home, '.codex'), 'config.toml') },
     { client: 'gemini', file: join(home, '.gemini/settings.json') },
-    { client: 'opencode', file: join(own, 'opencode/opencode.json') },
+    ...opencode(join(own, 'opencode')),
     { client: 'copilot', file: join(home, '.copilot/mcp-config.json') },
     { client: 'lmstudio', file: join(home, '.lmstudio/mcp.json') },
   ];
 }
+
+/** Most of these hold other settings alone. */
+const opencode = (folder: string): KnownConfig[] =>
+  ['opencode.jsonc', 'opencode.json'].map((name) => ({ client: 'opencode', file: join(folder, name), table: ['mcp'] }));

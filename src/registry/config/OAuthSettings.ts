@@ -63,13 +63,14 @@ export const oauthSchema = z.strictObject(
 /** Settings with the variables in their texts expanded. */
 export function readOAuth(
   given: z.infer<typeof oauthSchema> | undefined,
-  expand: (field: string, text: string) => string | undefined,
+  expand: (field: string, text: string, isUrl: boolean) => string | undefined,
 ): OAuthSettings | undefined {
   if (given === undefined) return undefined;
   const auth: Record<string, unknown> = { ...given };
   for (const field of ['clientId', 'clientSecret', 'clientMetadataUrl', 'issuer'] as const) {
     const text = given[field];
-    if (text !== undefined) auth[field] = expand(`auth.${field}`, text);
+    const isUrl = field === 'clientMetadataUrl' || field === 'issuer';
+    if (text !== undefined) auth[field] = expand(`auth.${field}`, text, isUrl);
   }
   return auth as unknown as OAuthSettings;
 }

@@ -5,7 +5,7 @@ import { checkOptions, checkString, checkText, withDefaults } from '../../core/o
 import { ConfigError, type ConfigPlace } from './ConfigError.js';
 import type { Curation, ToolRules } from './curation/Curation.js';
 import { gatewaySchema } from './curation/checkCuration.js';
-import { MAX_EXPANDED_CHARS, type Variables } from './expandVariables.js';
+import { type Expansion, expandReferences, MAX_EXPANDED_CHARS, type Variables } from './expandVariables.js';
 import { fingerprint } from './fingerprint.js';
 import { parseEntry } from './parseEntry.js';
 import type { ServerConfig } from './ServerConfig.js';
@@ -79,11 +79,31 @@ export function unreadable(file: string, error: unknown): ParsedConfig {
  * `cwd` and of each of `args` is the home folder. A relative `cwd` counts from the file's folder.
  */
 export function parseConfig(text: string, options: ParseOptions = {}): ParsedConfig {
-  return parseTable(text, options);
+  return parseTable(text, options, {});
 }
 
-/** The same of the servers that stand at one place of the file, where that is known. */
-export function parseTable(text: string, options: ParseOptions, table?: readonly string[]): ParsedConfig {
+/** Every variable is set, as far as what keeps references as they are has to do with it. */
+const ANY: Variables = new Proxy(
+  {},
+  {
+    get: () => 'x',
+    getOwnPropertyDescriptor: () => ({ value: 'x', enumerable: true, configurable: true }),
+  },
+);
+
+export interface TableOptions {
+  /** The place of the servers in the file, where that is known. */
+  readonly table?: readonly string[] | undefined;
+  /** References stay as they are: nothing is looked up, and a URL with one in it may be any. */
+  readonly asWritten?: boolean;
+}
+
+/** The same of what stands at one place, or is to stand elsewhere. */
+export function parseTable(
+  text: string,
+  options: ParseOptions,
+  { table, asWritten = false }: TableOptions,
+): ParsedConfig {
   const others = { variables: true, workspaceFolder: true } as const;
   const { file } = withDefaults('parseConfig', options, { file: 'config' }, others);
   checkParsing(options);
@@ -104,7 +124,7 @@ export function parseTable(text: string, options: ParseOptions, table?: readonly
   }
   if (moreDuplicates > 0) findings.warn(() => ({ file }), `${moreDuplicates} more fields stand there twice`);
   const folder = dirname(resolve(file));
-  const variables = options.variables ?? process.env;
+  const variables = asWritten ? ANY : (options.variables ?? process.env);
   const references = referencesOf({
     folder,
     variables,
@@ -112,16 +132,19 @@ export function parseTable(text: string, options: ParseOptions, table?: readonly
     workspaceFolder: options.workspaceFolder,
   });
   const room = { chars: MAX_EXPANDED_CHARS };
+  const expand = (text: string, isUrl: boolean): Expansion => {
+    const expanded = expandReferences(text, variables, references, room);
+    const isAny = asWritten && isUrl && 'text' in expanded && text.includes('${');
+    return isAny ? { text: 'https://x/x' } : expanded;
+  };
   const rules: [string, ToolRules][] = [];
   for (const { name, entry, path } of found.entries) {
     const context = {
       file,
       folder,
-      variables,
-      references,
+      expand,
       opencode: found.opencode,
       findings,
-      room,
       lineOf: (at: Path) => lineOf([...path, ...at]),
     };
     const parsed = parseEntry(name, entry, context);

@@ -5,7 +5,7 @@ import { type ConfigPlace, notUsed } from './ConfigError.js';
 import { nameProblem, urlProblem } from './checkServerConfig.js';
 import type { ToolRules } from './curation/Curation.js';
 import { type Entry, entrySchema, SETTING_FIELDS, TYPES, unknownFields } from './entrySchema.js';
-import { expandReferences, type References, type Room, type Variables } from './expandVariables.js';
+import type { Expansion } from './expandVariables.js';
 import { oauthProblem, readOAuth } from './OAuthSettings.js';
 import type {
   ServerConfig,
@@ -27,12 +27,10 @@ export interface EntryContext {
   readonly file: string;
   /** Absolute folder of the file. */
   readonly folder: string;
-  readonly variables: Variables;
-  /** What `${…}` of editors stands for. */
-  readonly references: References;
+  /** What one of its texts is with its references. */
+  readonly expand: (text: string, isUrl: boolean) => Expansion;
   /** Whether it stands in the table of opencode, which has references of its own. */
   readonly opencode: boolean;
-  readonly room: Room;
   /** The line of what stands at that path of the entry. */
   readonly lineOf: (path: Path) => number | undefined;
   /** Where problems and warnings go. */
@@ -226,11 +224,11 @@ class EntryReader {
     for (const field of ['args', 'env', 'cwd', 'inheritEnv'] as const) {
       if (fields[field] !== undefined) this.#warn(`${at}${field}`, 'not used for a url');
     }
-    const url = this.#expand(`${at}url`, fields.url ?? '') ?? '';
+    const url = this.#expand(`${at}url`, fields.url ?? '', true) ?? '';
     const badUrl = this.failed ? undefined : urlProblem(url);
     if (badUrl !== undefined) this.#problem(`${at}url`, `expected ${badUrl}`);
     const headers = fields.headers && this.#headers(`${at}headers`, fields.headers);
-    const auth = readOAuth(fields.auth, (field, text) => this.#expand(`${at}${field}`, text));
+    const auth = readOAuth(fields.auth, (field, text, isUrl) => this.#expand(`${at}${field}`, text, isUrl));
     const settled = auth !== undefined && !this.failed;
     const wrong = settled ? oauthProblem(auth, { url, ...(headers && { headers }) }) : undefined;
     if (wrong !== undefined) this.#problem(`${at}${wrong.field}`, wrong.why);
@@ -271,9 +269,8 @@ class EntryReader {
     );
   }
 
-  #expand(field: string, text: string): string | undefined {
-    const { variables, references, room } = this.#context;
-    const expansion = expandReferences(text, variables, references, room);
+  #expand(field: string, text: string, isUrl = false): string | undefined {
+    const expansion = this.#context.expand(text, isUrl);
     const bare = bareReference(text);
     if (bare !== undefined) this.#warn(field, bare);
     if ('text' in expansion && !expansion.text.includes('\0')) return expansion.text;

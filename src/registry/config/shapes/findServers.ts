@@ -56,6 +56,7 @@ const MAX_NAMED = 8;
 export function findServers(root: unknown, table?: readonly string[]): FoundServers | NoServers {
   if (!isObject(root)) return { field: undefined, why: `expected an object with mcpServers, got ${show(root)}` };
   const known: readonly Shape[] = table === undefined ? SHAPES : [{ path: table, settings: true }];
+  const at = table === undefined ? tableAt : valueAt;
   const shapes = known.filter(({ path }) => at(root, path) !== undefined);
   const shape = shapes.find(({ path }) => isObject(at(root, path))) ?? shapes[0];
   if (shape === undefined) return missing(root);
@@ -123,12 +124,14 @@ function inside(value: object, path: readonly string[]) {
   return members.map(([key, each]) => ({ path: [...path, key], value: each as unknown }));
 }
 
+/** What stands at a path of a file. */
+export function valueAt(root: unknown, path: readonly string[]): unknown {
+  return path.reduce((from, key) => (isObject(from) && Object.hasOwn(from, key) ? from[key] : undefined), root);
+}
+
 /** `mcp` of other programs may be anything: only what holds servers is taken for a table. */
-function at(root: Readonly<Record<string, unknown>>, path: readonly string[]): unknown {
-  const value = path.reduce<unknown>(
-    (from, key) => (isObject(from) && Object.hasOwn(from, key) ? from[key] : undefined),
-    root,
-  );
+function tableAt(root: unknown, path: readonly string[]): unknown {
+  const value = valueAt(root, path);
   if (path.join('.') !== 'mcp') return value;
   return isObject(value) && Object.values(value).some(isEntry) ? value : undefined;
 }
