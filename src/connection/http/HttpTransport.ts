@@ -19,7 +19,7 @@ import { CallExchange } from './CallExchange.js';
 import type { AnswerStream, HttpCallTransport, HttpTransportSettings, Sendable, Session } from './HttpCallTransport.js';
 import { PingChecks } from './PingChecks.js';
 import { headerValue, paramHeaders, sayable } from './paramHeaders.js';
-import { SessionDoubts, saidOfSession } from './refusedBySession.js';
+import { CHECK_MS, SessionDoubts, saidOfSession } from './refusedBySession.js';
 
 const NO_SESSION: Session = Object.freeze({ id: undefined, newUntilMs: 0 });
 
@@ -67,7 +67,7 @@ export class HttpTransport implements HttpCallTransport {
     this.settings = settings;
     const { logger, onOverflow } = settings;
     const { server } = endpoint;
-    this.#checks = new PingChecks({ server, logger, ping: (timeoutMs) => this.#ping(timeoutMs) });
+    this.#checks = new PingChecks({ server, logger, ping: () => this.#ping() });
     this.#replies = PendingReplies.to(endpoint, logger, onOverflow);
   }
 
@@ -258,9 +258,9 @@ export class HttpTransport implements HttpCallTransport {
     return this.#checks.isWell(method);
   }
 
-  #ping(timeoutMs?: number): Promise<PlainAnswer> {
+  #ping(): Promise<PlainAnswer> {
     const text = JSON.stringify({ jsonrpc: '2.0', id: `ping-${++this.#pings}`, method: 'ping' });
-    return this.submit('ping', text, this.#about('ping', undefined), undefined, timeoutMs);
+    return this.submit('ping', text, this.#about('ping', undefined), undefined, CHECK_MS);
   }
 
   async #lost(session: Session, status: number, body: Buffer): Promise<boolean> {

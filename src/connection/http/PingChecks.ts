@@ -4,13 +4,13 @@ import { rpcErrorIn } from '../net/body/statusError.js';
 import type { PlainAnswer } from '../net/PlainExchange.js';
 import { RPC_CODES } from '../protocol/rpcCodes.js';
 import type { Session } from './HttpCallTransport.js';
-import { CHECK_MS, UNCHECKED } from './refusedBySession.js';
+import { UNCHECKED } from './refusedBySession.js';
 
 export interface PingChecksSettings {
   readonly server: string;
   readonly logger: Logger;
-  /** Sends a `ping`, which may take `timeoutMs`. */
-  readonly ping: (timeoutMs?: number) => Promise<PlainAnswer>;
+  /** Sends a `ping`. */
+  readonly ping: () => Promise<PlainAnswer>;
 }
 
 /** What a `ping` tells of a refusal that may speak of its request, of the session or of the whole server. One at a time. */
@@ -45,7 +45,7 @@ export class PingChecks {
   }
 
   async #askWell(): Promise<boolean> {
-    const answer = await this.#ask(CHECK_MS);
+    const answer = await this.#ask();
     this.#well = undefined;
     // An error, too, is an answer: the modern era has no `ping`, and unknown methods are 404.
     if (answer === undefined || answer.status >= 500) return false;
@@ -53,10 +53,10 @@ export class PingChecks {
   }
 
   /** Undefined when there was no response. */
-  async #ask(timeoutMs?: number): Promise<PlainAnswer | undefined> {
+  async #ask(): Promise<PlainAnswer | undefined> {
     const { server, logger, ping } = this.#settings;
     try {
-      return await ping(timeoutMs);
+      return await ping();
     } catch (error) {
       logger.debug({ server, error }, 'a server could not be checked');
       return undefined;

@@ -13,8 +13,8 @@ import { redirectPath, redirects } from './redirects.js';
 import { ownWords } from './sockets/brokenProtocol.js';
 import type { Lane } from './sockets/HttpDispatchers.js';
 
-/** Of a body that only serves an error, so much is read. */
-const EXCERPT_BYTES = 64 * 1024;
+/** Of a body that only serves an error, so much is read, and so long: a status tells without it, too. */
+const EXCERPT = Object.freeze({ bytes: 64 * 1024, ms: 2_000 });
 /** An event that stands open is taken for whole when nothing followed it for so long. */
 const OPEN_EVENT_MS = 250;
 /** And longer, by a millisecond for so many of its bytes. */
@@ -101,6 +101,7 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
 
   override onTimeout(): void {
     if (this.#use === 'skip') this.end();
+    else if (this.#use === 'excerpt') this.#guarded(() => this.#complete(undefined, true));
     else if (this.#use !== 'events' || this.#guarded(() => this.#events?.complete())) this.#late();
   }
 
@@ -152,7 +153,8 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     } else if (this.#use === 'skip') this.linger();
     else {
       this.#heardMs = this.endpoint.clock.now();
-      this.endpoint.wheel.add(this, this.endpoint.bounds.bodyTimeoutMs, this.#heardMs);
+      const limitMs = this.#use === 'excerpt' ? EXCERPT.ms : this.endpoint.bounds.bodyTimeoutMs;
+      this.endpoint.wheel.add(this, limitMs, this.#heardMs);
     }
     return true;
   }
@@ -188,12 +190,9 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     const full = this.#body.push(this.#body.bytes === 0 ? unmarked(chunk) : chunk);
     const { bytes } = this.#body;
     if (startMs !== undefined && !this.#over) this.flow.spent(this.endpoint.turns, this.#body.run, startMs);
-    if (full !== undefined) {
-      this.#broke(full);
-      return true;
-    }
-    if (this.#use === 'excerpt') {
-      if (bytes >= EXCERPT_BYTES) this.#complete(undefined, true);
+    if (full !== undefined) this.#broke(full);
+    else if (this.#use === 'excerpt') {
+      if (bytes >= EXCERPT.bytes) this.#complete(undefined, true);
     } else if (bytes > this.endpoint.maxMessageBytes) {
       this.#tooLarge(bytes, this.endpoint.maxMessageBytes);
     }
