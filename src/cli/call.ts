@@ -41,7 +41,7 @@ export async function call(server: string, tool: string, json: string, options: 
     closeInheritedDescriptors();
     const found = config.servers.find(({ name }) => name === server);
     if (found === undefined) throw notThere(config, server);
-    const params = { name: tool, arguments: parseArguments(json), _meta: { progressToken: 1 } };
+    const params = { name: tool, arguments: parseArguments(json) };
     await pool.startServer({ ...found, enabled: true }).catch((error: unknown) => {
       throw startProblem(config.file, found, error);
     });
@@ -50,8 +50,13 @@ export async function call(server: string, tool: string, json: string, options: 
       caller: { key: 'call' },
       signal: plan.signal,
       timeoutMs: options.timeoutMs,
-      onProgress: ({ progress, total }) =>
-        process.stderr.write(`progress: ${visible(progressText(progress, total))}\n`),
+      // As it was typed, and as it came: the digits of a number say more than JavaScript's.
+      paramsText: `{"name":${JSON.stringify(tool)},"arguments":${json}}`,
+      raw: true,
+      onProgress: ({ progress, total, message }) => {
+        const told = typeof message === 'string' && message !== '' ? `: ${message}` : '';
+        process.stderr.write(`progress: ${visible(progressText(progress, total) + told)}\n`);
+      },
     });
     const { text, failed, complaint } = showResult(tool, result, options.json === true);
     if (failed) process.exitCode = 1;

@@ -41,6 +41,29 @@ test('the real servers of the example answer, as text and as JSON', async () => 
   expect(JSON.parse(json.stdout)).toEqual({ content: [{ type: 'text', text: 'Echo: hi' }] });
 });
 
+test('numbers reach the tool as they were typed and are printed as they came, and progress with its words', async () => {
+  // Answers with its arguments, as they stand in the line.
+  const code = `require('node:readline').createInterface({ input: process.stdin }).on('line', (line) => {
+    const { id, method, params } = JSON.parse(line);
+    if (id === undefined) return;
+    const say = (rest) => console.log('{"jsonrpc":"2.0",' + rest + '}');
+    const info = { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'n', version: '1' } };
+    if (method === 'initialize') return say('"id":' + id + ',"result":' + JSON.stringify(info));
+    if (method !== 'tools/call') return say('"id":' + id + ',"error":{"code":-32601,"message":"no"}');
+    const progress = { progressToken: params._meta.progressToken, progress: 1, total: 3, message: 'it reads' };
+    say('"method":"notifications/progress","params":' + JSON.stringify(progress));
+    say('"id":' + id + ',"result":{"content":[],"structuredContent":' + /"arguments":(\\{[^}]*\\})/.exec(line)[1] + '}');
+  });`;
+  const file = configFile({ n: { command: process.execPath, args: ['-e', code] } });
+  const typed = '{"id":12345678901234567890,"f":1.10}';
+  const [text, json] = await Promise.all([
+    run('call', 'n', 'any', typed, '--config', file),
+    run('call', 'n', 'any', typed, '--config', file, '--json'),
+  ]);
+  expect(text).toMatchObject({ code: 0, stdout: typed, stderr: 'progress: 1 of 3: it reads\n' });
+  expect(json.stdout.replaceAll(/\s/g, '')).toBe(`{"content":[],"structuredContent":${typed}}`);
+});
+
 test('every failure is one line and exit code 1', async () => {
   const file = echo();
   const table: [string[], RegExp][] = [

@@ -1,6 +1,8 @@
 import { expect, test, vi } from 'vitest';
 import { showResult, writeSaid } from '../../src/cli/output/showResult.js';
 
+const bytes = (result: unknown): Buffer => Buffer.from(JSON.stringify(result));
+
 test.each([
   ['text', { content: [{ type: 'text', text: 'a' }] }, 'a\n'],
   ['structured content alone', { structuredContent: { a: 1 } }, '{"a":1}\n'],
@@ -12,28 +14,37 @@ test.each([
   ['a null text', { content: [{ type: 'text', text: null }] }, '{"type":"text","text":null}\n'],
   ['the form of 2024', { toolResult: { a: 1 } }, '{"toolResult":{"a":1}}\n'],
   ['an image', { content: [{ type: 'image', data: 'x' }] }, '{"type":"image","data":"x"}\n'],
+  ['a number for a block', { content: [5, { type: 'text', text: 5 }] }, '5\n{"type":"text","text":5}\n'],
   ['no object', 5, '5\n'],
   ['null', null, 'null\n'],
 ])('%s is shown', (_, result, text) => {
-  expect(showResult('t', result, false)).toEqual({ text, failed: false });
+  expect(showResult('t', bytes(result), false)).toEqual({ text, failed: false });
+});
+
+test('numbers keep their digits', () => {
+  const result = Buffer.from('{"content":[],"structuredContent":{"id":12345678901234567890,"f":1.10,"s":"1.10"}}');
+  expect(showResult('t', result, false).text).toBe('{"id":12345678901234567890,"f":1.10,"s":"1.10"}\n');
+  expect(showResult('t', result, true).text).toContain('"id": 12345678901234567890,\n    "f": 1.10,\n    "s": "1.10"');
 });
 
 test('a failure without a word says that it is one', () => {
-  expect(showResult('t', { isError: true, content: [] }, false)).toMatchObject({
+  expect(showResult('t', bytes({ isError: true, content: [] }), false)).toMatchObject({
     failed: true,
     complaint: 'the tool t failed and said nothing',
   });
-  expect(showResult('t', { isError: true, content: [{ type: 'text', text: 'x' }] }, false)).toEqual({
+  expect(showResult('t', bytes({ isError: true, content: [{ type: 'text', text: 'x' }] }), false)).toEqual({
     text: 'x\n',
     failed: true,
   });
 });
 
 test('a result that is nested too deep to be printed is told as that, with its tool', () => {
-  const deep = JSON.parse(`${'['.repeat(50_000)}${']'.repeat(50_000)}`);
-  for (const result of [{ content: [deep] }, { structuredContent: deep }, { other: deep }])
+  const deep = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+  for (const result of [`{"content":[${deep}]}`, `{"structuredContent":${deep}}`, `{"other":${deep}}`])
     for (const json of [true, false])
-      expect(() => showResult('t', result, json)).toThrow('the tool t answered, but its result cannot be printed');
+      expect(() => showResult('t', Buffer.from(result), json)).toThrow(
+        'the tool t answered, but its result cannot be printed',
+      );
 });
 
 test('what a tool says cannot steer a terminal, and is as it came where it is piped', async () => {

@@ -1,3 +1,6 @@
+import { randomUUID } from 'node:crypto';
+import { withNumbers } from '../../connection/channel/codec/exactText.js';
+import { utf8Text } from '../../core/text/utf8Text.js';
 import { visible } from './visible.js';
 
 /** The parts of a tool's result that are shown; a server may send anything in their places. */
@@ -16,8 +19,14 @@ export interface Shown {
   readonly complaint?: string;
 }
 
-/** A tool's result for people: its texts as they are, other content as one line of JSON each; or all of it as JSON. */
-export function showResult(tool: string, result: unknown, json: boolean): Shown {
+/** Stands before a number's text while it is a string: no server knows it. */
+const NUMBER = `number ${randomUUID()} `;
+const NUMBERS = new RegExp(`"${NUMBER}([^"]*)"`, 'g');
+
+/** A tool's result for people, of its JSON: its texts as they are, other content as one line of JSON each; or all of it as JSON. Numbers keep their digits. */
+export function showResult(tool: string, raw: Uint8Array, json: boolean): Shown {
+  const written = utf8Text(Buffer.from(raw.buffer, raw.byteOffset, raw.byteLength));
+  const result: unknown = JSON.parse(withNumbers(written, (number) => `"${NUMBER}${number}"`));
   const { isError, content, structuredContent } = (
     typeof result === 'object' && result !== null ? result : {}
   ) as ToolResult;
@@ -37,17 +46,19 @@ export function showResult(tool: string, result: unknown, json: boolean): Shown 
 }
 
 function lineOf(tool: string, block: unknown): string {
-  if (typeof block === 'string') return block;
+  if (isText(block)) return block;
   const { type, text } = (typeof block === 'object' && block !== null ? block : {}) as {
     type?: unknown;
     text?: unknown;
   };
-  return type === 'text' && typeof text === 'string' ? text : visible(jsonOf(tool, block));
+  return type === 'text' && isText(text) ? text : visible(jsonOf(tool, block));
 }
+
+const isText = (value: unknown): value is string => typeof value === 'string' && !value.startsWith(NUMBER);
 
 function jsonOf(tool: string, value: unknown, indent?: number): string {
   try {
-    return JSON.stringify(value, undefined, indent) ?? 'null';
+    return (JSON.stringify(value, undefined, indent) ?? 'null').replace(NUMBERS, '$1');
   } catch (error) {
     throw new Error(`the tool ${tool} answered, but its result cannot be printed: it is nested too deep`, {
       cause: error,
