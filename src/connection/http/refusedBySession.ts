@@ -15,7 +15,7 @@ export function sessionGone(server: string): NotSentError {
 
 /** A call that failed waits no longer for the check of its server. */
 export const CHECK_MS = 2_000;
-export const CHECK = Object.freeze({ timeoutMs: CHECK_MS, acquireTimeoutMs: CHECK_MS, maxTotalTimeoutMs: CHECK_MS });
+const CHECK = Object.freeze({ timeoutMs: CHECK_MS, acquireTimeoutMs: CHECK_MS, maxTotalTimeoutMs: CHECK_MS });
 
 /** Calls that ask no more than the check would. */
 export const UNCHECKED: ReadonlySet<string> = new Set(['initialize', 'server/discover', 'ping']);
@@ -84,7 +84,14 @@ interface Asked {
   readonly isOver: boolean;
 }
 
-/** Whether it was a session that refused a call, not the call that failed: a `ping` is refused in the very same way. */
+/**
+ * What a `ping` as a call of the channel tells, over any transport: whether it was a session that refused a call, not the call that failed, and whether the
+ * server is well. One at a time.
+ *
+ * Over Streamable HTTP `PingChecks` asks besides, by a request beside the channel, and neither can do the other's. A `ping` that is a call waits while a session is
+ * replaced, asks for other credentials, and where it gets 404 or 400 has its session checked, by itself. One beside the channel has a status and a body, but not what
+ * stands in events, where sessions are refused too; and over HTTP+SSE its answer comes to the channel alone.
+ */
 export class SessionDoubts {
   readonly #host: DoubtHost;
   readonly #asked = new WeakMap<object, Asked>();
@@ -93,17 +100,24 @@ export class SessionDoubts {
     this.#host = host;
   }
 
+  /** Whether it was the session that refused a call: a `ping` is refused in the very same way. */
   async refuses(session: object, doubted: Doubted): Promise<boolean> {
-    let asked = this.#asked.get(session);
-    // Of one that is lost it stands: other calls are still told so.
-    if (asked?.isOver !== false && !this.#host.isLost(session)) {
-      asked = this.#ask();
-      this.#asked.set(session, asked);
-    }
+    const asked = this.#ask(session);
     return asked !== undefined && isSame(doubted, await asked.failure);
   }
 
-  #ask(): Asked {
+  /** Whether the server, which failed a call of `method`, answers anything at all. */
+  async isWell(session: object, method: string): Promise<boolean> {
+    const asked = UNCHECKED.has(method) ? undefined : this.#ask(session);
+    if (asked === undefined) return false;
+    const failure = await asked.failure;
+    return failure === undefined || failure instanceof RpcError;
+  }
+
+  /** Of one that is lost what was said stands: other calls are still told so. */
+  #ask(session: object): Asked | undefined {
+    const last = this.#asked.get(session);
+    if (last?.isOver === false || this.#host.isLost(session)) return last;
     const failure = this.#host.channel.request('ping', undefined, CHECK).then(
       () => undefined,
       (error: unknown) => error,
@@ -112,6 +126,7 @@ export class SessionDoubts {
     void failure.then(() => {
       asked.isOver = true;
     });
+    this.#asked.set(session, asked);
     return asked;
   }
 }

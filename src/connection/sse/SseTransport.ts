@@ -1,11 +1,10 @@
 import type { Clock } from '../../core/clock.js';
-import { RpcError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Call } from '../channel/Call.js';
 import type { Channel } from '../channel/Channel.js';
 import type { ReplyPath } from '../channel/ChannelOptions.js';
 import { cancelledNotice } from '../channel/codec/encode.js';
-import { CHECK, SessionDoubts, UNCHECKED } from '../http/refusedBySession.js';
+import { SessionDoubts } from '../http/refusedBySession.js';
 import { statusError } from '../net/body/statusError.js';
 import type { Endpoint } from '../net/Endpoint.js';
 import { type PlainAnswer, type PlainRequest, POST_HEADERS, submit } from '../net/PlainExchange.js';
@@ -23,7 +22,6 @@ export class SseTransport implements PostTransport {
   readonly doubts: SessionDoubts = new SessionDoubts(this);
   readonly sessionLost: () => void;
   #channel: Channel | undefined;
-  #well: Promise<boolean> | undefined;
   #headers: { readonly generation: number; readonly list: string[] } | undefined;
 
   constructor(endpoint: Endpoint, clock: Clock, logger: Logger, onDead: (why: string) => void) {
@@ -80,20 +78,7 @@ export class SseTransport implements PostTransport {
   }
 
   isWell(method: string): Promise<boolean> {
-    if (UNCHECKED.has(method)) return Promise.resolve(false);
-    this.#well ??= this.#ask();
-    return this.#well;
-  }
-
-  async #ask(): Promise<boolean> {
-    try {
-      await this.channel.request('ping', undefined, CHECK);
-      return true;
-    } catch (error) {
-      return error instanceof RpcError;
-    } finally {
-      this.#well = undefined;
-    }
+    return this.doubts.isWell(this, method);
   }
 
   postHeaders(): string[] {
