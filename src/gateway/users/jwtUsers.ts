@@ -104,15 +104,28 @@ const hashOf = (identity: unknown): string => createHash('sha256').update(JSON.s
 /** Failures to get the keys, which say nothing of a token. */
 const OF_THE_KEYS: ReadonlySet<string> = new Set(['ERR_JWKS_TIMEOUT', 'ERR_JWKS_INVALID', 'ERR_JOSE_GENERIC']);
 
+/** So many keys a token is held against where several fit what it says of its own: an issuer's keys may have no ids, or one for two. */
+const MAX_TRIED = 16;
+
 /** The claims of a token that is in order; undefined for one that is not. Rejects when the keys cannot be had. */
 async function verified(
   token: string,
   keys: JWTVerifyGetKey,
   options: Parameters<typeof jwtVerify>[2],
 ): Promise<JWTPayload | undefined> {
+  const { jwtVerify, errors } = await jose();
   try {
-    return (await (await jose()).jwtVerify(token, keys, options)).payload;
+    return (await jwtVerify(token, keys, options)).payload;
   } catch (error) {
+    if (error instanceof errors.JWKSMultipleMatchingKeys) {
+      let tried = 0;
+      for await (const key of error) {
+        if (tried++ === MAX_TRIED) break;
+        const claims = await verified(token, async () => key, options);
+        if (claims !== undefined) return claims;
+      }
+      return undefined;
+    }
     const { code } = error as { readonly code?: unknown };
     const ours = typeof code !== 'string' || OF_THE_KEYS.has(code);
     if (ours) throw error;

@@ -47,10 +47,12 @@ export async function remoteKeys(
   const get = async (): Promise<JWTVerifyGetKey> => {
     try {
       const { keys } = (await withTimeoutSignal(timeoutMs, undefined, read)) as JSONWebKeySet;
-      if (Array.isArray(keys) && keys.length > MAX_KEYS) throw new Error(`the list has more than ${MAX_KEYS} keys`);
-      // It makes a copy of all that it is given.
-      const find = createLocalJWKSet({ keys });
-      if (keys.length === 0) throw new Error('the list is empty');
+      if (!Array.isArray(keys)) throw new Error('it is no list of keys');
+      if (keys.length > MAX_KEYS) throw new Error(`the list has more than ${MAX_KEYS} keys`);
+      // It makes a copy of all that it is given, and takes nothing where one of them is odd.
+      const good = keys.filter((key) => isTaken(() => createLocalJWKSet({ keys: [key] })));
+      if (good.length === 0) throw new Error('the list has no key that can be read');
+      const find = createLocalJWKSet({ keys: good });
       known = { find, atMs: clock.now() };
       failed = undefined;
       return find;
@@ -89,4 +91,13 @@ export async function remoteKeys(
       return (await refresh(find))(header, token);
     }
   };
+}
+
+function isTaken(take: () => unknown): boolean {
+  try {
+    take();
+    return true;
+  } catch {
+    return false;
+  }
 }

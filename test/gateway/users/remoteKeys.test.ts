@@ -41,6 +41,7 @@ const FAILURES: readonly (readonly [string, Answer])[] = [
   ['nothing', () => undefined],
   ['no JSON', (response) => void response.end('<html>')],
   ['no keys', (response) => void response.end('{"keys":7}')],
+  ['a list of none', (response) => void response.end('{"keys":[null,7]}')],
   ['an empty list', (response) => void response.end('{"keys":[]}')],
   [
     'more keys than each token may be held against',
@@ -150,20 +151,72 @@ test('keys are asked for behind the calls once their time is over; after a long 
   expect([await outcome(keys, 'newer'), await outcome(keys, 'known'), from.asked]).toEqual(['failed', 'found', 3]);
 });
 
+/** Whom a gateway takes the bearer of a token for. */
+async function userOf(jwks: string, claims: object, key: typeof pair.privateKey, kid?: string) {
+  const [issuer, audience] = ['https://issuer.example', 'https://proxy.example'];
+  const authenticate = jwtUsers({ issuer, audience, jwks });
+  const token = await new SignJWT({ sub: 'ann', ...claims })
+    .setProtectedHeader({ alg: 'ES256', ...(kid !== undefined && { kid }) })
+    .setIssuer(issuer)
+    .setAudience(audience)
+    .setExpirationTime('5m')
+    .sign(key);
+  const headers = { authorization: `Bearer ${token}` };
+  return authenticate({ method: 'POST', url: '/mcp', headers, address: undefined } as never);
+}
+
 test('scopes of a signed token that are no text count for nothing', async () => {
   const from = await issuer();
-  const authenticate = jwtUsers({
-    issuer: 'https://issuer.example',
-    audience: 'https://proxy.example',
-    jwks: from.url,
-  });
-  const token = await new SignJWT({ sub: 'ann', scp: [{ toString: 1 }, 7, null, 'tools', ''] })
-    .setProtectedHeader({ alg: 'ES256', kid: 'known' })
-    .setIssuer('https://issuer.example')
-    .setAudience('https://proxy.example')
-    .setExpirationTime('5m')
-    .sign(pair.privateKey);
-  const headers = { authorization: `Bearer ${token}` };
-  const user = await authenticate({ method: 'POST', url: '/mcp', headers, address: undefined } as never);
+  const user = await userOf(from.url, { scp: [{ toString: 1 }, 7, null, 'tools', ''] }, pair.privateKey, 'known');
   expect(user).toMatchObject({ scopes: ['tools'] });
+});
+
+const own = await exportJWK(pair.publicKey);
+const other = await exportJWK((await generateKeyPair('ES256', { extractable: true })).publicKey);
+const deep = `{"kty":"EC","d":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+
+test.each([
+  ['two without an id', [other, own], undefined],
+  [
+    'two of one id',
+    [
+      { ...other, kid: 'same' },
+      { ...own, kid: 'same' },
+    ],
+    'same',
+  ],
+  [
+    'one that is listed twice',
+    [
+      { ...own, kid: 'k' },
+      { ...own, kid: 'k' },
+    ],
+    'k',
+  ],
+  [
+    'several, and no id in the token',
+    [
+      { ...other, kid: 'a' },
+      { ...own, kid: 'b' },
+    ],
+    undefined,
+  ],
+  ['null, texts and numbers beside it', [null, 'x', 7, { ...own, kid: 'k' }], 'k'],
+  ['one that cannot be imported beside it', [{ ...own, x: '!!' }, own], undefined],
+  ['one that is nested too deep beside it', ['deep', { ...own, kid: 'k' }], 'k'],
+])('a token is held against each key that may be its own, whatever else is listed: %s', async (_, keys, kid) => {
+  const from = await issuer();
+  from.answer = (response) => response.end(JSON.stringify({ keys }).replace('"deep"', deep));
+  expect(await userOf(from.url, {}, pair.privateKey, kid)).toMatchObject({ scopes: [] });
+  const stranger = await generateKeyPair('ES256');
+  expect(await userOf(from.url, {}, stranger.privateKey, kid)).toBeUndefined();
+});
+
+test('a token is held against sixteen keys at most', async () => {
+  const from = await issuer();
+  const keys = [...Array.from({ length: 16 }, () => other), own];
+  from.answer = (response) => response.end(JSON.stringify({ keys }));
+  expect(await userOf(from.url, {}, pair.privateKey)).toBeUndefined();
+  from.answer = (response) => response.end(JSON.stringify({ keys: keys.slice(1) }));
+  expect(await userOf(from.url, {}, pair.privateKey)).toMatchObject({ scopes: [] });
 });

@@ -338,6 +338,11 @@ test('of a list that says something twice, what was looked at is what a user is 
     [`{"tools":[{"name":"erase","name":"write"},${open}],"a":1.0}`, `{"tools":[{"name":"write"},${open}],"a":1.0}`],
     [`{"a":1.0,"tools":[${hidden},${open}]}`, `{"a":1.0,"tools":[${open}]}`],
     [`{ "tools" : [ ${open} ] }`, `{ "tools" : [ ${open} ] }`],
+    // One that cannot be called for want of a name takes no other with it.
+    ...['{"toString":1,"valueOf":1}', '5', 'null'].map((name) => [
+      `{"tools":[{"name":${name}},${open},null]}`,
+      `{"tools":[${open}]}`,
+    ]),
   ];
   let text = '';
   const given = new FakePool({ files: { methods: { 'tools/list': () => Buffer.from(text) } } });

@@ -76,8 +76,11 @@ const shown = (server: string, result: unknown, access: Access, caller: RequestO
   inReadingTurn(server, caller, result, () => shownOf(server, result, access));
 
 async function shownOf(server: string, result: unknown, access: Access): Promise<unknown> {
-  const isOpen = (tool: unknown): boolean =>
-    access.shows(server, String((tool as { readonly name?: unknown } | null)?.name));
+  // One whose name is no text cannot be called.
+  const isOpen = (tool: unknown): boolean => {
+    const name = (tool as { readonly name?: unknown } | null)?.name;
+    return typeof name === 'string' && access.shows(server, name);
+  };
   if (!(result instanceof Uint8Array)) {
     const { tools } = objectOf(result);
     if (!Array.isArray(tools)) return result;
