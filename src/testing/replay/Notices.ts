@@ -2,7 +2,7 @@ import type { ServerNotice } from '../../connection/protocol/messages.js';
 import { isRequest, type RpcMessage } from '../wire/messages.js';
 import { comparable, shown } from './differences.js';
 import type { Exchange } from './exchanges.js';
-import { plain } from './meta.js';
+import { plain, plainParams } from './meta.js';
 
 /** Notifications that are not in the recording and are told one by one: a server may send them without end. */
 const MAX_MORE = 100;
@@ -46,7 +46,7 @@ export class Notices {
 
   /** One that is nested too deep is like no other. */
   #textOf({ method, params }: ServerNotice | RpcMessage): string {
-    return `${method} ${comparable(plain(params), this.#ignore, 'params') ?? `deep ${this.#deep++}`}`;
+    return `${method} ${comparable(plainParams(params), this.#ignore, 'params') ?? `deep ${this.#deep++}`}`;
   }
 
   /** Resolves when each has come, or after so many ms. */

@@ -3,7 +3,7 @@ import type { HistoryEvent } from '../history/HistoryEvent.js';
 import type { RpcRequest } from '../wire/messages.js';
 import { differences, shown } from './differences.js';
 import { type Exchange, exchangesOf } from './exchanges.js';
-import { plain } from './meta.js';
+import { plain, plainParams } from './meta.js';
 
 /** A recording that a fake server answers from: each exchange that acts is played once. */
 export class Playback {
@@ -36,7 +36,7 @@ export class Playback {
     if (next === undefined || same.some(({ request }) => isSame(request.params, params))) {
       return `${what} comes once more than in the recording`;
     }
-    const where = differences(plain(next.request.params), plain(params), [], 'params');
+    const where = differences(plainParams(next.request.params), plainParams(params), [], 'params');
     return `${what} is not in the recording; the next ${method} there differs in ${where.join('; ')}`;
   }
 
@@ -54,4 +54,5 @@ export class Playback {
 
 const HANDSHAKES: ReadonlySet<string> = new Set(['initialize', 'server/discover']);
 
-const isSame = (recorded: unknown, got: unknown): boolean => differences(plain(recorded), plain(got)).length === 0;
+const isSame = (recorded: unknown, got: unknown): boolean =>
+  differences(plainParams(recorded), plainParams(got)).length === 0;

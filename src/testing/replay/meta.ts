@@ -13,6 +13,13 @@ export function plain<T>(value: T): T {
   return (kept.length === 0 ? rest : { ...rest, _meta: Object.fromEntries(kept) }) as T;
 }
 
+/** Params as they are compared: none say what empty ones do, and so do the `arguments` in them. */
+export function plainParams(params: unknown): unknown {
+  const known = plain(params ?? {}) as Params;
+  const { arguments: given, ...rest } = known;
+  return typeof given === 'object' && given !== null && Object.keys(given).length === 0 ? rest : known;
+}
+
 /** A recorded value as it is sent again: about this call, by this request. */
 export function renewed(value: unknown, stamp: string | undefined, was: unknown, is: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;

@@ -11,7 +11,7 @@ import { isRequest, type RpcMessage } from '../wire/messages.js';
 import { differences, shown } from './differences.js';
 import { type Exchange, exchangesOf, tokenOf } from './exchanges.js';
 import { inOrder } from './inOrder.js';
-import { plain } from './meta.js';
+import { plain, plainParams } from './meta.js';
 import { Notices } from './Notices.js';
 
 export interface ReplayOptions {
@@ -164,7 +164,7 @@ class Replayer {
       this.#diverged(`the server asked ${got.method}, which is not in the recording`, call);
       throw new RpcError(this.#server, RPC_CODES.methodNotFound, `${got.method} is not in the recording`);
     }
-    this.#compare(call, `the server's ${got.method}`, plain(step.message.params), plain(got.params));
+    this.#compare(call, `the server's ${got.method}`, plainParams(step.message.params), plainParams(got.params));
     const { result, error } = step.reply ?? {
       error: { code: RPC_CODES.internalError, message: 'it had no reply in the recording' },
     };

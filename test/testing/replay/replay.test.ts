@@ -93,6 +93,19 @@ test.each(['legacy', 'modern'] as const)(
   },
 );
 
+test('params that are none, or empty, are as another client writes them', async () => {
+  const { history, got } = await recording();
+  const without = String(history).replaceAll(',"params":{}', '').replaceAll(',"arguments":{}', '');
+  expect(without.length).toBeLessThan(String(history).length);
+  const { server, pool } = await poolOf({ replay: History.parse(without), tools: {} });
+  expect(await session(pool)).toEqual(got);
+  await expect(pool.request('s', 'tools/list', { cursor: 'x' }, { caller })).rejects.toThrow(
+    /params\.cursor: recorded nothing, got "x"|comes once more/,
+  );
+  await server.close();
+  expect(server.events.filter(({ type }) => type === 'divergence')).toHaveLength(1);
+});
+
 test('a call that differs, one that comes twice and one that does not come are divergences, and say where', async () => {
   const { history } = await recording();
   const { server, pool } = await poolOf({ replay: history });
