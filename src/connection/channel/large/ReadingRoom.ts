@@ -2,12 +2,15 @@ import { FairRoom, type Place } from '../../../concurrent/FairRoom.js';
 import { shareOf } from '../../../concurrent/Shares.js';
 import type { Clock } from '../../../core/clock.js';
 import { within } from '../../../core/time/within.js';
+import { costOf } from '../codec/parsingCost.js';
 
 /** What the values of lists cost that are being read, in the units of `costOf`, of all servers of the process; one server takes three quarters. */
 const MAX_COST = 240_000_000;
 /** The most that a byte of JSON costs, and a page so short that it does not count. */
 const MAX_COST_A_BYTE = 300;
 const SHORT_BYTES = 16 * 1_024;
+/** The cost of a page that is no longer is found out in a millisecond. */
+const FOUND_OUT_BYTES = 256 * 1_024;
 /** Its caller has looked at a list, and has kept what is to be kept, by then, in ms. */
 const LOOKED_AT_MS = 1_000;
 
@@ -37,9 +40,12 @@ export class ReadingRoom {
     this.#page = undefined;
     if (!(page instanceof Uint8Array) || page.length < SHORT_BYTES) return;
     const { server: group, caller, clock, signals = [] } = this.#reader;
-    const amount = Math.min(most, page.length * MAX_COST_A_BYTE);
+    const amount =
+      page.length <= FOUND_OUT_BYTES
+        ? costOf(Buffer.from(page.buffer, page.byteOffset, page.byteLength), most)
+        : page.length * MAX_COST_A_BYTE;
     const bounds = { clock, timeoutMs: Math.max(0, timeoutMs), ...(late && { late }) };
-    this.#page = await room.take({ group, owner: shareOf(caller), amount }, (turn) =>
+    this.#page = await room.take({ group, owner: shareOf(caller), amount: Math.min(most, amount) }, (turn) =>
       within(turn, { ...bounds, signal: AbortSignal.any(signals.filter((each) => each !== undefined)) }),
     );
     this.#pages.push(this.#page);

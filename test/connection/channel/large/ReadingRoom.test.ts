@@ -24,3 +24,15 @@ test('lists of very many values are read a few at a time, and one server leaves 
   for (const room of [...rooms, other, late]) room.weighed(0);
   for (const room of [...rooms, other, late]) room.end();
 });
+
+test('a list of few values has room beside lists that have nearly all of it', async () => {
+  const rooms = Array.from({ length: 4 }, (_, at) => reading(`large ${at}`));
+  for (const room of rooms) {
+    await room.take(PAGE, MOST);
+    room.weighed(MOST - 1_000_000);
+  }
+  const other = reading('other');
+  await other.take(Buffer.from(JSON.stringify(['x'.repeat(100_000)])), MOST, 1, () => new Error('late'));
+  for (const room of [...rooms, other]) room.weighed(0);
+  for (const room of [...rooms, other]) room.end();
+});
