@@ -45,6 +45,12 @@ function step(p99: number, rate = 100, errorRatio = 0, size = 1): StepResult {
   };
 }
 
+/** As `step`, of failures. */
+const failing = (outageMs: number, failingMs?: number): StepResult => {
+  const { all, ...rest } = step(2, 100, 0.1);
+  return { ...rest, all: { ...all, outageMs, failingMs } };
+};
+
 const report = (...steps: StepResult[]): BenchReport => ({
   schema: RESULT_SCHEMA,
   tool: 'mcp-poolkit bench 1',
@@ -175,4 +181,11 @@ test('reports are inert wherever a name goes', () => {
   expect(markdownReport(all)).toContain('t\\|&lt;x>');
   expect(junitReport(all)).toContain('t|&lt;x&gt;');
   expect(textReport(all)).toContain('t|<x>');
+});
+
+test('a recovery is told where one came: not of a step that failed until its end, nor of one without failures', () => {
+  const text = textReport(report(failing(20), failing(20, 1_900), failing(20, 5), step(2)));
+  const rows = text.split('\n').filter((line) => line.includes(' closed, '));
+  const recoveries = rows.map((row) => row.split(/ {2,}/).at(-1));
+  expect(recoveries).toEqual(['20.0 ms', 'none in 1900 ms', '20.0 ms', '-']);
 });

@@ -160,3 +160,18 @@ test('error codes that a server makes up are told apart up to 32, and what the p
   expect(recorder.errors.get('ERR_RPC other')).toBe(2 * 968);
   expect(recorder.errors.get('ERR_REQUEST_TIMEOUT')).toBe(2);
 });
+
+test('how long it failed without a right answer is known at the end, of several processes the longest', () => {
+  const parts = ['all', 'all', 'all'].map((name) => new Recorder(name));
+  for (const [n, each] of parts.entries()) each.begin(n * 1_000);
+  const [first, second, third] = parts as [Recorder, Recorder, Recorder];
+  first.failed('ERR_X', 100);
+  first.answered(1, 130);
+  second.failed('ERR_X', 1_400);
+  second.failed('ERR_X', 1_500);
+  third.failed('ERR_X', 2_450);
+  expect(parts.map((each) => each.failingMs(1_000))).toEqual([undefined, 600, 550]);
+  const merged = new Recorder('all');
+  for (const each of parts) merged.merge(each.toData());
+  expect([merged.outageMs, merged.failingMs(1_000)]).toEqual([30, 600]);
+});

@@ -133,6 +133,17 @@ test('wrong answers are exit 2, a threshold that is broken exit 3 and in the JUn
   expect(readFileSync(file, 'utf8')).toMatch(/<failure message="value /);
 });
 
+test('calls may fail under faults and below a bound of --fail-if, but no answer may be wrong', async () => {
+  const faults = join(tempFolder(), 'faults.json');
+  writeFileSync(faults, '{"seed":3,"ratios":{"error":0.3}}');
+  const codeOf = async (mode: string, ...args: string[]): Promise<number | null> =>
+    (await run(['bench', `${SERVER} ${mode}`, '-c', '4', '--faults', faults, ...args, ...SHORT])).code;
+  expect(await codeOf('none')).toBe(0);
+  expect(await codeOf('none', '--fail-if', 'errors>99%')).toBe(0);
+  expect(await codeOf('swap')).toBe(2);
+  expect(await codeOf('swap', '--fail-if', 'errors>99%')).toBe(2);
+});
+
 test('Ctrl-C ends a run cleanly with what was measured so far', async () => {
   const { code, stdout } = await run(
     // Its first line of progress says that it measures.

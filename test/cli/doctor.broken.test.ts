@@ -97,7 +97,7 @@ test('of ten broken servers of different kinds it says what to do, also of one t
       /nothing listens at|see whether url/,
     ],
     ['token', { url: refusing, type: 'http' }, /401|unauthorized/i, /"Authorization": "Bearer \$\{YOUR_TOKEN\}"/],
-    ['path', { url: wrongPath, type: 'http' }, /404/, /most are at \/mcp, older ones at \/sse/],
+    ['path', { url: wrongPath, type: 'http' }, /404/, /no MCP server at \/mcp: older ones are at \/sse/],
     [
       'schema',
       {

@@ -52,6 +52,8 @@ export interface RecorderData {
   readonly firstMs: number;
   readonly maxUs: number;
   readonly outageMs: number;
+  /** Since measuring began, of the first failure that no right answer has followed yet. */
+  readonly failingAtMs?: number;
   readonly seconds: readonly { readonly at: number; readonly errors: number; readonly histogram: string }[];
 }
 
@@ -79,8 +81,8 @@ export class Recorder {
   /** The exact maximum: the histogram rounds it up. */
   #maxUs = 0;
   #startMs = 0;
-  /** When the first failure since the last right answer was; NaN while there is none. */
-  #failingSinceMs = Number.NaN;
+  /** Since measuring began, of the first failure that no right answer has followed yet. */
+  #failingAtMs: number | undefined;
   #outageMs = 0;
 
   /** @param many one of many, such as that of each caller: it is small, and slower to record into */
@@ -98,7 +100,7 @@ export class Recorder {
     this.dropped = 0;
     this.events = 0;
     this.#maxUs = 0;
-    this.#failingSinceMs = Number.NaN;
+    this.#failingAtMs = undefined;
     this.#outageMs = 0;
     this.#histogram = this.#make();
     this.#queueWait = undefined;
@@ -113,14 +115,14 @@ export class Recorder {
     this.#histogram.recordValue(us);
     if (us > this.#maxUs) this.#maxUs = us;
     this.#bucket(nowMs).histogram.recordValue(us);
-    if (this.#failingSinceMs <= nowMs) this.#outageMs = Math.max(this.#outageMs, nowMs - this.#failingSinceMs);
-    this.#failingSinceMs = Number.NaN;
+    this.#outageMs = Math.max(this.#outageMs, this.failingMs(nowMs - this.#startMs) ?? 0);
+    this.#failingAtMs = undefined;
   }
 
   failed(code: string, nowMs: number): void {
     this.#count(code, 1);
     this.#bucket(nowMs).errors++;
-    if (Number.isNaN(this.#failingSinceMs)) this.#failingSinceMs = nowMs;
+    this.#failingAtMs ??= nowMs - this.#startMs;
   }
 
   /** Codes that a server makes up have no end. */
@@ -155,6 +157,11 @@ export class Recorder {
   /** The longest time from a failure to the next right answer, in ms: how long it took to recover. */
   get outageMs(): number {
     return this.#outageMs;
+  }
+
+  /** How long it has failed without a right answer when it has taken `durationMs`, in ms; undefined where it does not. */
+  failingMs(durationMs: number): number | undefined {
+    return this.#failingAtMs === undefined ? undefined : durationMs - this.#failingAtMs;
   }
 
   get latency(): LatencySummary | undefined {
@@ -210,6 +217,7 @@ export class Recorder {
       firstMs: this.#startMs,
       maxUs: this.#maxUs,
       outageMs: this.#outageMs,
+      ...(this.#failingAtMs !== undefined && { failingAtMs: this.#failingAtMs }),
       seconds: [...(withSeconds ? this.#seconds : [])].map(([at, { errors, histogram }]) => ({
         at,
         errors,
@@ -235,6 +243,7 @@ export class Recorder {
     this.events += data.events;
     this.#maxUs = Math.max(this.#maxUs, data.maxUs);
     this.#outageMs = Math.max(this.#outageMs, data.outageMs);
+    if (data.failingAtMs !== undefined) this.#failingAtMs = Math.min(this.#failingAtMs ?? Infinity, data.failingAtMs);
     for (const { at, errors, histogram } of data.seconds) {
       const bucket = this.#bucketAt(at);
       bucket.errors += errors;

@@ -64,6 +64,7 @@ function classResult(recorder: Recorder, durationMs: number): ClassResult {
     dropped: recorder.dropped,
     events: recorder.events,
     outageMs: recorder.outageMs,
+    failingMs: recorder.failingMs(durationMs),
     seconds: recorder.seconds,
     distribution: recorder.distribution(),
   };

@@ -29,8 +29,10 @@ export interface ClassResult {
   readonly dropped: number;
   /** Notifications that came with the calls, such as progress. */
   readonly events: number;
-  /** The longest time from a failure to the next right answer, in ms; 0 without failures. */
+  /** The longest time from a failure to the next right answer, in ms; 0 where there was none. */
   readonly outageMs: number;
+  /** The time from a failure that no right answer followed to the end, in ms; undefined where one followed each. */
+  readonly failingMs?: number | undefined;
   readonly seconds: readonly Second[];
   readonly distribution: readonly { readonly percentile: number; readonly ms: number }[];
 }

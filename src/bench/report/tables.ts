@@ -29,6 +29,11 @@ const errorsText = ({ errors }: ClassResult): string =>
     .map(([code, number]) => `${code} ${number}`)
     .join(', ') || '0';
 
+const recoveryText = ({ errorRatio, outageMs, failingMs = 0 }: ClassResult): string => {
+  if (errorRatio === 0) return '-';
+  return failingMs > outageMs ? `none in ${ms(failingMs)}` : ms(outageMs);
+};
+
 function stepsTable(steps: readonly StepResult[]): Table {
   const open = steps.some(({ all }) => all.late + all.dropped > 0);
   const queue = steps.some(({ all }) => all.queueWaitMs !== undefined);
@@ -69,7 +74,7 @@ function stepsTable(steps: readonly StepResult[]): Table {
       ...(events ? [count(all.events)] : []),
       ...(open ? [count(all.late), count(all.dropped)] : []),
       errorsText(all),
-      ...(failing ? [ms(all.outageMs)] : []),
+      ...(failing ? [recoveryText(all)] : []),
     ]),
   };
 }

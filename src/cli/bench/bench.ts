@@ -4,7 +4,7 @@ import { type BenchProgress, SWEEP_OPTIONS, type SweepOption } from '../../bench
 import type { OpenModel } from '../../bench/load/models.js';
 import { ms, perSec } from '../../bench/report/format.js';
 import { htmlReport } from '../../bench/report/html.js';
-import { type BenchReport, RESULT_SCHEMA } from '../../bench/report/results.js';
+import { type BenchReport, RESULT_SCHEMA, type StepResult } from '../../bench/report/results.js';
 import { junitReport, markdownReport, textReport } from '../../bench/report/text.js';
 import { runBench } from '../../bench/runBench.js';
 import { parseTarget, type TargetSpec } from '../../bench/target/TargetSpec.js';
@@ -65,7 +65,8 @@ export interface BenchCommandOptions {
   readonly quiet?: boolean;
 }
 
-const WRONG_ANSWERS = 2;
+const FAILED_CALLS = 2;
+const WRONG = 'WRONG_ANSWER';
 const THRESHOLD = 3;
 const INTERRUPTED = 130;
 
@@ -113,10 +114,11 @@ export async function bench(target: string | undefined, options: BenchCommandOpt
 function exitCodeOf(report: BenchReport, faults: boolean): number {
   if (!report.complete) return INTERRUPTED;
   if (report.judgements.some(({ kept }) => !kept)) return THRESHOLD;
-  // A search and a fault plan break calls on purpose.
-  const failed =
-    !faults && report.max.length === 0 && report.steps.some(({ all }) => all.errorRatio > 0 || all.calls === 0);
-  return failed && report.judgements.length === 0 ? WRONG_ANSWERS : 0;
+  // A search loads more than is borne. A fault plan breaks calls on purpose, and of a bound on errors they may be.
+  const mayFail = faults || report.judgements.some(({ criterion }) => criterion.startsWith('errors'));
+  const failed = ({ all }: StepResult): boolean =>
+    all.calls === 0 || (mayFail ? all.errors[WRONG] !== undefined : all.errorRatio > 0);
+  return report.max.length === 0 && report.steps.some(failed) ? FAILED_CALLS : 0;
 }
 
 function modelOf({ rate, arrivals, think, burst, idle, findMax, slo }: BenchCommandOptions) {

@@ -107,7 +107,9 @@ A wrong or missing answer is an error by its class, never a sample. In the open 
 call was meant to be sent, so that a stall is seen by every call it held up.
 
 Exit code: 0 when it ran and nothing failed; 1 for bad input or a target that cannot be reached; 2 when answers were
-wrong or calls failed; 3 when a --fail-if condition held; 130 when interrupted (what was measured so far is printed).`,
+wrong or calls failed; 3 when a --fail-if condition held; 130 when interrupted (what was measured so far is printed).
+Calls may fail with --faults, and where --fail-if has a bound on errors, as long as some are answered and no answer is
+wrong; --find-max is for its objective alone.`,
     )
     .action(async (target: string | undefined, options: BenchCommandOptions) =>
       (await import('./bench.js')).bench(target, options),

@@ -9,7 +9,7 @@ export function adviceFor(config: ServerConfig, error: unknown): string {
   const text = causes.map((each) => each.message).join(' ');
   const codes = new Set(causes.map((each) => (each as NodeJS.ErrnoException).code));
   if (config.transport === 'stdio') return adviceForProgram(config, codes, text, startErrorIn(causes));
-  return adviceForSignIn(config, causes) ?? adviceForUrl(config.url, codes, text);
+  return adviceForSignIn(config, causes) ?? adviceForStream(config, causes) ?? adviceForUrl(config.url, codes, text);
 }
 
 /** Their failures stand in the order of the targets. */
@@ -62,6 +62,25 @@ function adviceForSignIn({ name, auth }: UrlServerConfig, causes: readonly Error
   return `it wants a sign-in: write "auth": { "type": "oauth" } into its entry, then ${run}`;
 }
 
+const OVER_SSE = /over SSE: (.*?)(?:; over Streamable HTTP: |$)/s;
+const LATE = 'it did not answer in time: see whether it hangs, or raise startTimeoutMs';
+
+/** Of an event stream that was there, as older servers have it: what else was tried at that URL does not matter then. */
+function adviceForStream({ transport }: UrlServerConfig, causes: readonly Error[]): string | undefined {
+  const messages = causes.map(({ message }) => message);
+  const tried = messages.map((each) => OVER_SSE.exec(each)?.[1]).find((said) => said !== undefined);
+  const said = (transport === 'sse' ? messages[0] : tried) ?? '';
+  const [, origin] = /endpoint is not on its own origin: (\S+)/.exec(said) ?? [];
+  if (origin !== undefined) {
+    return /^https?:/.test(origin)
+      ? `its event stream wants messages at ${origin}: write that in url, or have the server name a path alone`
+      : 'its event stream names no place that messages could go to: the server is at fault';
+  }
+  if (/answered (?!GET\b)\S+ with 40[45]/.test(said))
+    return 'its event stream is there, and nothing where that wants messages: see whether a proxy before it cuts off a part of the path';
+  return /it was not ready within/.test(said) ? LATE : undefined;
+}
+
 function adviceForUrl(url: string, codes: ReadonlySet<string | undefined>, text: string): string {
   const { hostname, origin, pathname } = new URL(url);
   if (codes.has('ENOTFOUND') || codes.has('EAI_AGAIN'))
@@ -71,10 +90,11 @@ function adviceForUrl(url: string, codes: ReadonlySet<string | undefined>, text:
     return `give a token: "headers": { "Authorization": "Bearer \${YOUR_TOKEN}" }`;
   if (/certificate|CERT_|self-signed|TLS|SSL/i.test(text))
     return 'its certificate is not trusted: point NODE_EXTRA_CA_CERTS to the one that signed it';
-  if (/\b404\b|\b405\b/.test(text))
-    return `there is no MCP server at ${pathname}: most are at /mcp, older ones at /sse`;
-  if (/timed out|too long|within|timeout/i.test(text))
-    return 'it did not answer in time: see whether it hangs, or raise startTimeoutMs';
+  if (/\b404\b|\b405\b/.test(text)) {
+    const others = ['most are at /mcp', 'older ones are at /sse'].filter((each) => !each.endsWith(` ${pathname}`));
+    return `there is no MCP server at ${pathname}: ${others.join(', ')}`;
+  }
+  if (/timed out|too long|within|timeout/i.test(text)) return LATE;
   if (/\b5\d\d\b/.test(text)) return 'the server itself fails: see its log';
   return 'see whether url is that of an MCP server';
 }
