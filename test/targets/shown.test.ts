@@ -36,11 +36,13 @@ test('targets are seen in metrics, on the status page and by `status`: which is 
   // A call is one call, whatever its attempts.
   expect(value('mcp_poolkit_calls_total{server="app",method="tools/call",tool="who",outcome="ok"}')).toBe('20');
   const [row] = serverRows(of, instrument, new StatusHistory(of, (name) => instrument.series(name)));
-  expect(row).toMatchObject({ name: 'app', transport: '2 targets', calls: 20, errors: 0 });
+  const [p50, p99] = [expect.any(Number), expect.any(Number)];
+  expect(row).toMatchObject({ name: 'app', transport: '2 targets', calls: 20, errors: 0, p50, p99 });
   expect(row?.targets).toMatchObject([
-    { id: a, zone: 'eu', backInMs: 0 },
-    { id: b, zone: null },
-    { id: m, role: 'mirror' },
+    { id: a, zone: 'eu', backInMs: 0, p50, p99 },
+    // What its failures count as is no time that it took.
+    { id: b, zone: null, p50: null, p99: null, ewmaMs: expect.any(Number) },
+    { id: m, role: 'mirror', p50: null },
   ]);
   expect(row?.targets?.[1]?.backInMs).toBeGreaterThan(0);
   const snapshot = {
@@ -55,7 +57,7 @@ test('targets are seen in metrics, on the status page and by `status`: which is 
   };
   const shown = statusLines({ snapshot, events: [] } as unknown as StatusData).join('\n');
   expect(shown).toMatch(new RegExp(`${a} \\(eu\\) +ready`));
-  expect(shown).toMatch(new RegExp(`${b} +ready, left alone for \\d s`));
+  expect(shown).toMatch(new RegExp(`${b} +ready, left alone for \\d s +\\d+ +- +- +\\d`));
   expect(JSON.stringify([lines, row, shown, of.stats('app')])).not.toContain('secret');
   instrument[Symbol.dispose]();
 });

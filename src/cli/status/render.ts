@@ -104,7 +104,8 @@ function targetCells({
   state,
   breaker,
   inFlight,
-  ewmaMs,
+  p50,
+  p99,
   picked,
   backInMs,
   share,
@@ -119,8 +120,8 @@ function targetCells({
     '',
     String(inFlight),
     '',
-    ms(ewmaMs),
-    '',
+    ms(p50),
+    ms(p99),
     String(picked),
   ];
 }
@@ -133,8 +134,9 @@ function table(given: readonly (readonly string[])[]): string[] {
   return rows.map((row) => `  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd());
 }
 
-function ms(value: number | null): string {
-  if (value === null) return '-';
+/** A gateway of another version may not tell it. */
+function ms(value: number | null | undefined): string {
+  if (typeof value !== 'number') return '-';
   return value < 10 ? `${value.toFixed(1)} ms` : `${Math.round(value)} ms`;
 }
 

@@ -41,6 +41,10 @@ export interface TargetRow {
   readonly backInMs: number;
   /** Share of its weight that it gets. */
   readonly share: number;
+  /** Quantiles of its answered calls, in ms. */
+  readonly p50: number | null;
+  readonly p99: number | null;
+  /** What the balance goes by, in ms: failures count as slow answers. */
   readonly ewmaMs: number | null;
   readonly breaker: string;
 }

@@ -60,7 +60,7 @@ function transportOf(config: ServerConfig | undefined): string {
 }
 
 function targetRow(target: TargetStats): TargetRow {
-  const { id, role, state, zone, weight, picked, inFlight, backInMs, share, ewmaMs, breaker } = target;
+  const { id, role, state, zone, weight, picked, inFlight, backInMs, share, latencyMs, ewmaMs, breaker } = target;
   return {
     id,
     role,
@@ -71,6 +71,8 @@ function targetRow(target: TargetStats): TargetRow {
     inFlight,
     backInMs,
     share,
+    p50: latencyMs?.p50 ?? null,
+    p99: latencyMs?.p99 ?? null,
     ewmaMs: ewmaMs ?? null,
     breaker,
   };

@@ -147,6 +147,7 @@ export class ServerGroup {
     const trace = followed ? new CallTracer(owner, pool.clock, this.name, method, params, options) : begun?.trace;
     const attempt = (trace ?? begun) && { trace: trace && attemptOf(trace), sends: begun?.sends ?? 1 };
     let budget: Budget | undefined;
+    const startMs = pool.clock.now();
     try {
       checkNames('request', options, REQUEST_OPTIONS);
       options.signal?.throwIfAborted();
@@ -162,6 +163,7 @@ export class ServerGroup {
         onRetry: (error) => trace?.retried(error),
       });
       trace?.answered(result);
+      this.#counters.latency.record(pool.clock.now() - startMs);
       return result;
     } catch (error) {
       const told = endOf(begun?.told, error);

@@ -23,7 +23,12 @@ export interface TargetStats {
   /** Calls that it was chosen for. */
   readonly picked: number;
   readonly inFlight: number;
-  /** Recent latency, in ms: quick to rise, slow to fall. Undefined before the first answer. */
+  /** Of answered calls, in ms from send to answer. Undefined while there were none. */
+  readonly latencyMs: ServerFigures<string>['latencyMs'];
+  /**
+   * What the balance goes by, in ms: recent latency, quick to rise, slow to fall. A failure counts as an answer twice as slow as any before it, up
+   * to a minute, however quick it was. Undefined before the first answer.
+   */
   readonly ewmaMs: number | undefined;
   readonly connections: number;
   /** With `maxConcurrent: 'auto'`, how many calls it is found to take at a time. */
@@ -140,7 +145,7 @@ export function groupStats<State extends string, T extends ServerFigures<string>
 function targetStats<T>(
   { mirror, canary }: GroupFigures<string, T>['targets'],
   target: Source<T>,
-  { state, connections, breaker, errors, lastError, inFlight, limit }: ServerFigures<string>,
+  { state, connections, breaker, errors, lastError, inFlight, latencyMs, limit }: ServerFigures<string>,
   seen: BalancerInspection | undefined,
 ): TargetStats {
   const { id, draining, weight, zone } = target;
@@ -159,6 +164,7 @@ function targetStats<T>(
     ejections,
     picked,
     inFlight,
+    latencyMs,
     ewmaMs,
     connections,
     ...(limit !== undefined && { limit }),
