@@ -160,8 +160,12 @@ export class PoolRelay implements Disposable {
     const { method, params } = request;
     if (!tenant.callers.isBound(server)) {
       if (!canBeAskedAtAll(method)) return;
-      const { sharing = 'shared' } = this.#pool.config(server) ?? {};
-      const why = `method not found: ${method}: with sharing: "${sharing}" a server cannot say whom it asks; set sharing: "bound" for it`;
+      const { sharing } = this.#pool.config(server) ?? {};
+      const cause =
+        sharing === 'leased'
+          ? 'with sharing: "leased" a server may ask during a call'
+          : 'with sharing: "shared" a server cannot say whom it asks';
+      const why = `method not found: ${method}: ${cause}; set sharing: "bound" for it`;
       respond(Promise.reject(new RpcError(server, RPC_CODES.methodNotFound, why)));
       return;
     }

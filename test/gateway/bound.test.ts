@@ -5,6 +5,7 @@ import type { Sharing } from '../../src/registry/config/ServerConfig.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { type EventReader, exchange, type Message, RawClient } from '../support/httpClient.js';
+import { headersOf, META_OF_ANYONE } from '../support/modernRequests.js';
 import { fixture } from '../support/servers.js';
 
 // Programs start here, and the machine may be busy.
@@ -71,12 +72,32 @@ test('each session has a process of its own on a bound server, which ends with i
 });
 
 test('a question of a server that cannot say whom it asks is refused, and says what to do', async () => {
-  const url = await start('shared', 'leased');
-  for (const sharing of ['shared', 'leased']) {
-    const client = await open(`${url}/servers/${sharing}/mcp`, { sampling: {} });
-    const why = `with sharing: "${sharing}" a server cannot say whom it asks; set sharing: "bound" for it`;
-    expect(await tool(client, 'ask')).toContain(JSON.stringify(why).slice(1, -1));
-  }
+  const client = await open(`${await start('shared')}/servers/shared/mcp`, { sampling: {} });
+  const why = 'with sharing: "shared" a server cannot say whom it asks; set sharing: "bound" for it';
+  expect(await tool(client, 'ask')).toContain(JSON.stringify(why).slice(1, -1));
+});
+
+test('a leased server asks the client of the call that has its connection, whoever else has been there', async () => {
+  const url = `${await start('leased')}/servers/leased/mcp`;
+  const asked = async (client: RawClient): Promise<string> => {
+    const stream = await listen(client);
+    const call = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'ask', arguments: { question: 1 } } };
+    const answer = client.send(call, { accept: 'application/json' });
+    const [question] = await Promise.race([stream.has(1), answer.then(() => [])]);
+    await client.send({ jsonrpc: '2.0', id: question?.id, result: { model: 'm' } });
+    return (await answer).text;
+  };
+  const [first, second] = [await open(url, { sampling: {} }), await open(url, { sampling: {} })];
+  expect(await asked(first)).toContain('model');
+  await exchange(url, {
+    method: 'POST',
+    headers: headersOf('tools/list'),
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta: META_OF_ANYONE } }),
+  });
+  expect(await asked(second)).toContain('model');
+  expect(await asked(await open(url, { sampling: {} }))).toContain('model');
+  // One that cannot be asked is not.
+  expect(await tool(await open(url), 'ask')).toContain('-32601');
 });
 
 test.each(['/servers/bound/mcp', '/mcp'])(

@@ -103,15 +103,12 @@ export class CallSender {
    * way of the pool's events, since with several calls in flight it belongs to none for sure.
    */
   #optionsOf(server: string, session: Downstream, given: CallOptions): RequestOptions & { readonly raw: true } {
-    const { pool, table, base, tasks, callIdleMs: timeoutMs, inPieces } = this.#options;
+    const { pool, table, tasks, callIdleMs: timeoutMs, inPieces } = this.#options;
     const config = pool.config(server);
     const caller = countedCaller(table.of(server, session), given.address);
     const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification } = given;
     const onRequest = tasks.asking(server, session, given.onRequest);
     const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;
-    // A leased connection is this call's alone for as long as it runs, with a principal or without.
-    const likeOthers = table.isLikeOthers(caller);
-    const leased = config?.sharing === 'leased' && likeOthers;
     const ownTimes = config?.timeouts !== undefined;
     // Every name each time: objects of one shape are copied and read fastest.
     return {
@@ -134,7 +131,8 @@ export class CallSender {
       caller,
       meter: undefined,
       meta: undefined,
-      attributedOnly: likeOthers && base === undefined ? undefined : session.era === 'legacy' && !leased,
+      // A leased connection is this call's alone for as long as it runs.
+      attributedOnly: session.era === 'legacy' && config?.sharing === 'bound',
     } as RequestOptions & { readonly raw: true };
   }
 }

@@ -52,13 +52,6 @@ export class CallerTable {
     return caller;
   }
 
-  /** Whether that caller is to its server like any other of the same principal. */
-  isLikeOthers(caller: Caller | undefined): boolean {
-    if (caller === this.#base) return true;
-    if (this.#base !== undefined || caller?.origin === undefined) return false;
-    return Object.keys(caller).length === 1;
-  }
-
   /** Whether that session's end may give a newcomer of the server a connection: it asked for it too, or the pool has no more and it has one of another. */
   makesRoom(server: string, session: Downstream): boolean {
     const known = this.#known.get(session);

@@ -192,7 +192,7 @@ export class Street {
       era,
       tool: all ? `${server}__say` : 'say',
       // Shared servers over stdio and SSE cannot say whom they ask; the modern era asks otherwise.
-      isAsked: house.era === undefined && (house.sharing === 'bound' || house.transport === 'http'),
+      isAsked: house.era === undefined && (house.sharing !== 'shared' || house.transport === 'http'),
       line: lines[front] ?? httpLine(options),
     });
   }
