@@ -158,6 +158,8 @@ test('a config that has no servers yet is added to; one whose comments would be 
     expect.stringMatching(/^mcp-poolkit: .*kept is not written: its comments/),
     commented,
   ]);
+  const other = '{ "servers": { "old": { "command": "o" } } }';
+  expect(await after('other', other)).toEqual([expect.stringMatching(/other is not written: name its table/), other]);
   expect(await after('full', '{}', [large('a'), large('b')])).toEqual([
     expect.stringMatching(/full is not written: with 2 servers .* more than 8388608 bytes/),
     '{}',

@@ -81,7 +81,7 @@ async function merge(
     throw new Error(`nothing was imported: no server was found in ${found.map(({ file }) => file).join(', ')}`);
   const added = [...servers.values()].filter(({ client }) => client !== 'out').length;
   if (added > 0) {
-    const text = textOf(out, before[0]?.text ?? '{}', servers);
+    const text = textOf(out, before[0]?.text ?? begun(''), servers);
     if (!dryRun) await writeFileAtomic(out, text, { mode: 0o600 });
   }
   const done = dryRun ? `${out} would have ${servers.size} servers` : `${out} has ${servers.size} servers`;
@@ -170,7 +170,11 @@ function begun(text: string): string {
 /** What is there and the servers. @throws Error when something would be lost, or none could read it */
 function textOf(out: string, before: string, servers: ReadonlyMap<string, Imported>): string {
   const mcpServers = Object.fromEntries([...servers].map(([name, { entry }]) => [name, entry]));
-  const text = `${JSON.stringify({ ...rootOf(out, before), mcpServers }, null, 2)}\n`;
+  const root = rootOf(out, before);
+  if (!Object.hasOwn(root, 'mcpServers')) {
+    throw new Error(`${out} is not written: name its table of servers mcpServers first, a second one would hide it`);
+  }
+  const text = `${JSON.stringify({ ...root, mcpServers }, null, 2)}\n`;
   if (Buffer.byteLength(text) <= MAX_FILE_BYTES) return text;
   throw new Error(
     `${out} is not written: with ${servers.size} servers it would have more than ${MAX_FILE_BYTES} bytes, and could not be read`,
