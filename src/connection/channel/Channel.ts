@@ -247,7 +247,7 @@ export class Channel {
       return this.#inbox.received(id, method, given, arrival);
     }
     const failed = error !== undefined && error !== null;
-    if (result === undefined && !failed) return false;
+    if ((result === undefined && !failed) || this.unread.isLogged(message)) return false;
     const call = this.#pending.sent(id);
     if (call === undefined && failed) this.unread.blames(message);
     if (call === undefined) return this.unread.late(id);

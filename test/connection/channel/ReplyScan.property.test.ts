@@ -16,7 +16,7 @@ function inPieces(line: Buffer, cuts: readonly number[]): RawReply | undefined {
 }
 
 const member = fc.oneof(
-  fc.tuple(fc.constantFrom('jsonrpc', 'result', 'method', 'error', '_meta'), fc.json({ maxDepth: 3 })),
+  fc.tuple(fc.constantFrom('jsonrpc', 'jsonrpc', 'result', 'method', 'error', '_meta'), fc.json({ maxDepth: 3 })),
   fc.tuple(fc.constant('result'), fc.json({ maxDepth: 4 })),
   fc.tuple(
     fc.constant('id'),

@@ -1,5 +1,6 @@
 import { Nesting } from '../large/Nesting.js';
 import { idOf, type RawReply } from './envelope.js';
+import { NamesOfAnswer } from './NamesOfAnswer.js';
 import { endOfIntegers, isDigit } from './skipJson.js';
 
 const QUOTE = 0x22;
@@ -60,6 +61,7 @@ export interface BegunReply {
 export class ReplyScan {
   #state = START;
   readonly #open = new Nesting();
+  readonly #names = new NamesOfAnswer();
   /** Bytes before the piece that is read. */
   #before = 0;
   /** A string that is read is a key. */
@@ -94,13 +96,14 @@ export class ReplyScan {
   /** Where id and result stand; undefined when what came is no reply with a result, or no JSON. Its encoding is not looked at. */
   end(): RawReply | undefined {
     const [id, result] = [this.#id, this.#result];
-    if (this.#state !== DONE || id === undefined || !Number.isInteger(id) || result === undefined) return undefined;
+    const isWhole = this.#state === DONE && this.#names.areAll;
+    if (!isWhole || id === undefined || !Number.isInteger(id) || result === undefined) return undefined;
     return { id, ...result };
   }
 
   /** Its id, once that came, and where its result stands; undefined while it is no reply with a result, or none any more. */
   get begun(): BegunReply | undefined {
-    if (this.#state === BAD || this.#resultStart < 0) return undefined;
+    if (this.#state === BAD || this.#resultStart < 0 || !this.#names.areAll) return undefined;
     return { id: this.#id, start: this.#resultStart, end: this.#result?.end };
   }
 
@@ -143,11 +146,9 @@ export class ReplyScan {
         this.#state = byte === OPEN_BRACE ? FIRST_KEY : BAD;
         return true;
       case FIRST_ITEM:
-        if (byte === CLOSE_BRACKET) this.#closed(offset);
-        else if (!space) this.#value(byte, offset);
-        return true;
       case VALUE:
-        if (!space) this.#value(byte, offset);
+        if (byte === CLOSE_BRACKET && this.#state === FIRST_ITEM) this.#closed(offset);
+        else if (!space) this.#value(byte, offset);
         return true;
       case FIRST_KEY:
       case KEY:
@@ -252,6 +253,7 @@ export class ReplyScan {
     if (this.#open.depth === MAX_DEPTH) this.#inner = this.#text;
     if (this.#open.depth !== 1) return true;
     this.#key = this.#text;
+    this.#names.saw(this.#key);
     return this.#key !== 'method' && this.#key !== 'error';
   }
 

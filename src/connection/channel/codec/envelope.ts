@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { ProtocolError, RpcError, show } from '../../../core/errors.js';
+import { NamesOfAnswer } from './NamesOfAnswer.js';
 import { ownId } from './ownId.js';
 import { skipJson, skipSpace, skipString } from './skipJson.js';
 
@@ -38,6 +39,7 @@ export function scanReply(line: Buffer): RawReply | undefined {
   if (line[at] !== 0x7b) return undefined;
   let id: number | undefined;
   let result: { start: number; end: number } | undefined;
+  const names = new NamesOfAnswer();
   at = skipSpace(line, at + 1);
   while (line[at] === QUOTE) {
     const keyEnd = skipString(line, at);
@@ -48,6 +50,7 @@ export function scanReply(line: Buffer): RawReply | undefined {
     const start = skipSpace(line, at + 1);
     const end = skipJson(line, start);
     if (end < 0 || key === 'method' || key === 'error') return undefined;
+    names.saw(key);
     if (key === 'id') id = idOf(line.toString('latin1', start, end));
     else if (key === 'result') result = { start, end };
     at = skipSpace(line, end);
@@ -55,7 +58,7 @@ export function scanReply(line: Buffer): RawReply | undefined {
     at = skipSpace(line, at + 1);
     if (line[at] !== QUOTE) return undefined;
   }
-  if (line[at] !== CLOSE_BRACE || skipSpace(line, at + 1) !== line.length) return undefined;
+  if (line[at] !== CLOSE_BRACE || skipSpace(line, at + 1) !== line.length || !names.areAll) return undefined;
   // Bytes that are no UTF-8 are read by the parser, which puts replacement characters in their place.
   if (result !== undefined && !isUtf8(line)) return undefined;
   return id !== undefined && Number.isInteger(id) && result !== undefined ? { id, ...result } : undefined;

@@ -3,6 +3,7 @@ import { MAX_BATCH } from '../../protocol/messages.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
 import type { RawReply } from '../codec/envelope.js';
+import { isNamedAsAnswer } from '../codec/NamesOfAnswer.js';
 import { bytesOf, MAX_READ_BYTES } from '../codec/parsingCost.js';
 import { HalfAnswers } from './HalfAnswers.js';
 import { idAtEdge, idAtEnd, quotedIn } from './idAtEdge.js';
@@ -155,6 +156,11 @@ export class Unread {
     this.#counters.lateReplies++;
     this.#calls.answeredLate(id);
     return true;
+  }
+
+  /** Whether what looks like an answer is a line of a log, which a process may write where its answers stand. */
+  isLogged(message: object): boolean {
+    return this.#options.unfinished !== undefined && !isNamedAsAnswer(message);
   }
 
   /**
