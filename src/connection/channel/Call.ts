@@ -147,17 +147,13 @@ export class CallTable {
     return this.values()[0];
   }
 
-  /**
-   * The call that an error without an id of ours is about: the only one that is owed an answer. None while the error may be about a
-   * notification, which some servers answer so.
-   */
-  blamed(): Call | undefined {
-    const call = this.#notifiedAt === undefined ? this.onlyOwed() : undefined;
-    return call?.phase === 'sent' ? call : undefined;
+  /** Whether an error without an id of ours may be about a notification, which some servers answer so. */
+  get notified(): boolean {
+    return this.#notifiedAt !== undefined;
   }
 
   /** A notification goes out. */
-  notified(): void {
+  notifies(): void {
     this.#notifiedAt = this.#newest;
   }
 
@@ -168,7 +164,7 @@ export class CallTable {
 
   /** A sent call is given up, of which the server is told: its answer may still come. */
   gaveUp(id: number): void {
-    this.notified();
+    this.notifies();
     if (this.#givenUp.size < MAX_GIVEN_UP) this.#givenUp.add(id);
     if (this.#givenUp.size >= MAX_GIVEN_UP) this.onAnswered?.(undefined);
   }

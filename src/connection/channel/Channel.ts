@@ -122,7 +122,7 @@ export class Channel {
 
   /** A notification's text, checked as a request's is. */
   encodeNotice(method: string, params: Params | undefined): string {
-    this.#pending.notified();
+    this.#pending.notifies();
     return encodeNotice(method, params, this.envelope, this.#options);
   }
 
@@ -249,7 +249,7 @@ export class Channel {
     const failed = error !== undefined && error !== null;
     if ((result === undefined && !failed) || this.unread.isLogged(message)) return false;
     const call = this.#pending.sent(id);
-    if (call === undefined && failed) this.unread.blames(message);
+    if (call === undefined && failed && arrival.stream === undefined) this.unread.blames(message);
     if (call === undefined) return this.unread.late(id);
     if (failed) this.unread.halves.doubts(call);
     this.answered(call, arrival.text);

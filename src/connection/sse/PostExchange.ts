@@ -18,6 +18,8 @@ export interface PostTransport extends CallTransport {
 
 /** A call's POST. Being accepted is no answer: that comes on the stream, perhaps even before. */
 export class PostExchange extends CallRequest {
+  /** Its answer comes on the stream of all. */
+  readonly taken = '';
   readonly #transport: PostTransport;
 
   constructor(transport: PostTransport, call: Call, text: string) {

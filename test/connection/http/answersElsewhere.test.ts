@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import { expect, test } from 'vitest';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { openHttp } from '../../support/httpServers.js';
 import { call, failure, LEGACY } from '../../support/rawCalls.js';
 import { type Exchange, RawServer, said } from '../../support/rawServer.js';
@@ -19,7 +20,7 @@ const TAKEN: [string, Taking][] = [
 ];
 
 /** A server that takes calls so; `stream`: what it does with the GET stream, 405 without. */
-async function taking(take: Taking, stream?: (res: ServerResponse) => void) {
+async function taking(take: Taking, stream?: (res: ServerResponse) => void, more: object = {}) {
   const asked: number[] = [];
   const streams: ServerResponse[] = [];
   const server = await RawServer.listen({
@@ -36,7 +37,7 @@ async function taking(take: Taking, stream?: (res: ServerResponse) => void) {
       },
     }),
   });
-  const connection = await openHttp(server.url, LEGACY);
+  const connection = await openHttp(server.url, { ...LEGACY, ...more });
   const answer = (id: number): void =>
     void streams.at(-1)?.write(`data: ${JSON.stringify({ jsonrpc: '2.0', id, result: said(`to ${id}`) })}\n\n`);
   return { connection, asked, streams, answer };
@@ -89,4 +90,36 @@ test('a call that is never answered there times out, and says that it was taken;
   const left = failure(call(connection, 'elsewhere'));
   await connection.close({ graceMs: 0 });
   expect(await left).toBeInstanceOf(Error);
+});
+
+test('an error on that stream that names no call ends one that was taken, and none that its own response may answer', async () => {
+  const clock = new FakeClock();
+  const takes: Taking = ({ message, res }) => {
+    if (message.params.arguments.taken === true) res.writeHead(202).end();
+    else res.writeHead(200, events).flushHeaders();
+  };
+  const { connection, asked, streams } = await taking(takes, open, { clock });
+  await expect.poll(() => streams.length).toBe(1);
+  await call(connection, 'echo', { text: 'x' });
+  const error = { code: -32603, message: 'it broke' };
+  const breaks = (): void => void streams[0]?.write(`data: ${JSON.stringify({ jsonrpc: '2.0', id: null, error })}\n\n`);
+  const own = failure(call(connection, 'elsewhere'));
+  await expect.poll(() => asked.length).toBe(1);
+  breaks();
+  await expect.poll(() => connection.counters.garbage).toBe(1);
+  await clock.advance(5_100);
+  expect(connection.inFlight).toBe(1);
+  await connection.close({ graceMs: 0 });
+  expect(await own).not.toMatchObject({ message: expect.stringContaining('it broke') });
+  const other = await taking(takes, open, { clock });
+  await expect.poll(() => other.streams.length).toBe(1);
+  await call(other.connection, 'echo', { text: 'x' });
+  const lost = failure(call(other.connection, 'elsewhere', { taken: true }));
+  await expect.poll(() => other.asked.length).toBe(1);
+  // The 202 has been read when another call behind it is answered.
+  await call(other.connection, 'echo', { text: 'x' });
+  other.streams[0]?.write(`data: ${JSON.stringify({ jsonrpc: '2.0', id: null, error })}\n\n`);
+  await expect.poll(() => other.connection.counters.garbage).toBe(1);
+  await clock.advance(5_100);
+  expect(await lost).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN', message: expect.stringContaining('it broke') });
 });

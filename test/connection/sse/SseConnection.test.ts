@@ -13,6 +13,7 @@ import {
   RpcError,
   StartError,
 } from '../../../src/core/errors.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { closeAfter } from '../../support/closeAfter.js';
 import { everythingSse, openSse, sdkServer } from '../../support/httpServers.js';
 import { failure } from '../../support/rawCalls.js';
@@ -328,4 +329,19 @@ test('closing waits for calls in flight, then fails them, and leaves no socket',
   expect(await hanging).toBeInstanceOf(OutcomeUnknownError);
   await closing;
   await expect.poll(() => server.streams[0]?.destroyed).toBe(true);
+});
+
+test('an error that names no call ends the only one that there is, with the server’s words', async () => {
+  const clock = new FakeClock();
+  const error = { code: -32603, message: 'it broke' };
+  const before = on('breaks', ({ accept, event }) => {
+    accept();
+    event({ jsonrpc: '2.0', id: null, error });
+  });
+  const { connection } = await serve({ before }, { clock });
+  await call(connection, 'echo');
+  const lost = failure(call(connection, 'breaks'));
+  await expect.poll(() => connection.counters.garbage).toBe(1);
+  await clock.advance(5_100);
+  expect(await lost).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN', message: expect.stringContaining('it broke') });
 });

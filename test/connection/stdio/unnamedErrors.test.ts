@@ -70,3 +70,29 @@ test('it ends no call whose server tells of progress behind it', async () => {
   await call(connection, 'x', { js: 'globalThis.later({ n: 6 }); reply({})' });
   expect(await slow).toEqual({ n: 6 });
 });
+
+test('of several calls it is about the one that is left when the others are answered', async () => {
+  const clock = new FakeClock();
+  const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
+  await call(connection, 'x');
+  const answered = call(connection, 'x', { js: 'globalThis.other = reply' });
+  const left = failure(call(connection, 'x', { js: sending({ id: null, error }) }));
+  await call(connection, 'x', { js: 'globalThis.other({ n: 7 }); reply({})' });
+  expect(await answered).toEqual({ n: 7 });
+  await clock.advance(5_100);
+  expect(await left).toMatchObject({ code: 'ERR_OUTCOME_UNKNOWN', message: expect.stringContaining('no such column') });
+});
+
+test.each(['{"error": NaN, "step": 3}', '{"result": {"content": ['])(
+  'a line that begins as an answer and is no JSON, %s, fails no call whose answer comes right after',
+  async (line) => {
+    const clock = new FakeClock();
+    const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
+    const js = `out(${JSON.stringify(line)} + '\\n');`;
+    expect(await call(connection, 'x', { js: `${js} setImmediate(() => reply({ n: 8 }))` })).toEqual({ n: 8 });
+    const lost = failure(call(connection, 'x', { js }));
+    await expect.poll(() => connection.counters.garbage).toBe(2);
+    await clock.advance(5_100);
+    expect(await lost).toMatchObject({ code: 'ERR_PROTOCOL' });
+  },
+);

@@ -24,11 +24,16 @@ export class HalfAnswers {
    * calls, a whole value with more behind it: a log line may be one.
    */
   came(line: Buffer, lost: (call: Call) => void): void {
+    const several = (this.#calls.owed()?.length ?? 0) > 1;
+    if (several && line.length <= MAX_LOG_BYTES && skipJson(line, skipSpace(line, 0)) >= 0) return;
+    this.owed(lost);
+  }
+
+  /** Something came in the place of an answer. */
+  owed(lost: (call: Call) => void): void {
     if (this.#owners.size > 0) return;
     this.#lost = lost;
-    const owed = this.#calls.owed() ?? [];
-    if (owed.length > 1 && line.length <= MAX_LOG_BYTES && skipJson(line, skipSpace(line, 0)) >= 0) return;
-    for (const id of owed) this.#owners.add(id);
+    for (const id of this.#calls.owed() ?? []) this.#owners.add(id);
     this.#calls.onAnswered = (id) => this.#answered(id);
     this.#decide();
   }

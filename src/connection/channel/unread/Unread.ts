@@ -90,7 +90,13 @@ export class Unread {
       else if (its !== undefined)
         this.doubts(its, new ProtocolError(server, `its answer to ${its.method} stands behind other text in its line`));
       else if (beginsAsAnswer(bytes)) {
-        this.halves.came(bytes, (its) => this.#lost(its, `its answer to ${its.method} ${NOT_JSON}`));
+        const alone = this.#calls.onlyOwed();
+        this.halves.came(bytes, (its) => {
+          const why = `its answer to ${its.method} ${NOT_JSON}`;
+          // A line of a log may begin so: which of several it is of is known by the answers of the others.
+          if (its === alone && !this.isLast) this.doubts(its, new ProtocolError(server, why));
+          else this.#lost(its, why);
+        });
       }
     }
   }
@@ -164,20 +170,22 @@ export class Unread {
   }
 
   /**
-   * An error that names none of ours (JSON-RPC: `id` is null where it could not be read), where one stream brings the answers of all. It may be about
-   * the only call there is, or about what went before: that call ends with the server's words unless its answer comes right after.
+   * An error that names none of ours (JSON-RPC: `id` is null where it could not be read), on a stream that brings the answers of several. It may be about
+   * the only call there is, or the one that is left, or about what went before: that call ends with the server's words unless its answer comes right after.
    */
   blames(message: object): void {
     const { jsonrpc, id, error } = message as Record<string, unknown>;
-    if (this.#options.unfinished === undefined || jsonrpc !== '2.0' || this.#calls.isPast(id) || !isError(error))
-      return;
+    if (this.#calls.size === 0 || jsonrpc !== '2.0' || this.#calls.isPast(id) || !isError(error)) return;
     const { server, logger } = this.#options;
     const said = `${error.code} ${error.message.slice(0, MAX_SAID)}`;
-    const call = this.#calls.blamed();
-    if (call !== undefined) {
+    if (this.#calls.size > 1) logger.warn({ server, said }, 'an error of the server names no call');
+    if (this.#calls.notified) return;
+    this.halves.owed((call) => {
+      // One that its own response may still answer.
+      if (call.carrier !== undefined && call.carrier.taken === undefined) return;
       const why = `an error that names no call (${said}) came in the place of its answer`;
       this.doubts(call, new OutcomeUnknownError(server, call.method, why));
-    } else if (this.#calls.size > 0) logger.warn({ server, said }, 'an error of the server names no call');
+    });
   }
 
   /**
