@@ -1,6 +1,5 @@
 import { Nesting } from '../large/Nesting.js';
-import { idOf, type RawReply } from './envelope.js';
-import { NamesOfAnswer } from './NamesOfAnswer.js';
+import { idOf, NamesOfAnswer, type RawReply } from './envelope.js';
 import { endOfIntegers, isDigit } from './skipJson.js';
 
 const QUOTE = 0x22;

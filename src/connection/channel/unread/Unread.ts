@@ -2,8 +2,7 @@ import { confirmAlive, MessageTooLargeError, OutcomeUnknownError, ProtocolError 
 import { MAX_BATCH } from '../../protocol/messages.js';
 import type { Call, CallTable } from '../Call.js';
 import type { ChannelCounters, ChannelOptions } from '../ChannelOptions.js';
-import type { RawReply } from '../codec/envelope.js';
-import { isNamedAsAnswer } from '../codec/NamesOfAnswer.js';
+import { isNamedAsAnswer, type RawReply } from '../codec/envelope.js';
 import { bytesOf, MAX_READ_BYTES } from '../codec/parsingCost.js';
 import { HalfAnswers } from './HalfAnswers.js';
 import { idAtEdge, idAtEnd, quotedIn } from './idAtEdge.js';
