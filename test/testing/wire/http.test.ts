@@ -87,7 +87,12 @@ const VARIANTS: readonly FaultCase[] = [
   status(400, 'ERR_PROTOCOL'),
   status(401, 'ERR_UNAUTHORIZED'),
   status(403, 'ERR_FORBIDDEN'),
-  status(404, OK, { effects: 2, modern: { first: 'ERR_PROTOCOL', effects: 1 } }),
+  status(404, 'ERR_PROTOCOL'),
+  status(404, OK, {
+    settings: { status: 404, message: 'Session not found' },
+    effects: 2,
+    modern: { first: 'ERR_PROTOCOL', effects: 1 },
+  }),
   status(405, 'ERR_PROTOCOL'),
   status(409, 'ERR_PROTOCOL'),
   status(429, 'ERR_RATE_LIMITED', { settings: { status: 429, retryAfter: 2 } }),

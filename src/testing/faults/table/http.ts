@@ -29,7 +29,7 @@ export const HTTP_FAULTS = Object.freeze({
     settings: ['status', 'retryAfter', 'retryAfterMs', 'message'],
     shows: 'the request is refused with this status and a plain body; the server does not act',
     answer:
-      '401 ERR_UNAUTHORIZED, 403 ERR_FORBIDDEN, 429 ERR_RATE_LIMITED, 503 ERR_UPSTREAM_BUSY (both with retryAfterMs), other 5xx ERR_OUTCOME_UNKNOWN, 404 in a session: a new session and the call once more, other 4xx ERR_PROTOCOL',
+      '401 ERR_UNAUTHORIZED, 403 ERR_FORBIDDEN, 429 ERR_RATE_LIMITED, 503 ERR_UPSTREAM_BUSY (both with retryAfterMs), other 5xx ERR_OUTCOME_UNKNOWN, 404 whose `message` speaks of a session, in one: a new session and the call once more; other 4xx ERR_PROTOCOL',
   },
   redirect: {
     ...call,

@@ -1,3 +1,4 @@
+import { saidOfSession } from '../../../connection/http/refusedBySession.js';
 import { statusError } from '../../../connection/net/body/statusError.js';
 import type { Clock, Timer } from '../../../core/clock.js';
 import {
@@ -93,15 +94,15 @@ export class MemoryFaults {
         return true;
       case 'status': {
         const { status = 500, message = 'the fault plan refused it' } = settings;
+        const body = Buffer.from(message);
         // A session that is lost is made anew, and the call goes out once more.
-        if (status === 404 && era === 'legacy') {
+        if (era === 'legacy' && saidOfSession(status, body)?.isGone === true) {
           proceed();
           return true;
         }
         const wallNowMs = this.#options.clock.wallNow();
         const after = retryAfterOf(settings, wallNowMs);
         const headers = after === undefined ? [] : [Buffer.from('retry-after'), Buffer.from(after)];
-        const body = Buffer.from(message);
         this.#options.fail(id, statusError({ server, method, status, headers, body, wallNowMs }));
         return true;
       }
