@@ -3,7 +3,7 @@ import { QueueFullError } from '../../core/errors.js';
 import type { Logger } from '../../core/logger.js';
 import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { Replicas } from '../replicas/Replicas.js';
-import { PROTOCOL_VERSIONS } from '../rpc/envelope.js';
+import { PROTOCOL_VERSIONS, type ResponseMessage } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
 import { OF_ADDRESS, OF_USER } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
@@ -44,6 +44,17 @@ export class SessionFinder {
     return this.#replicas === undefined
       ? this.#takeUp(id, endpoint, response)
       : this.#takeUpAsNoted(id, endpoint, response, this.#replicas);
+  }
+
+  /** Hands an answer to the question that it is for, wherever that was asked. A request without a session is answered here. */
+  async answered(
+    endpoint: Endpoint,
+    answer: ResponseMessage,
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const session = await this.find(endpoint, request, response);
+    if (session !== undefined && !session.answered(answer.id, answer)) this.#replicas?.answered(session, answer);
   }
 
   async #takeUpAsNoted(

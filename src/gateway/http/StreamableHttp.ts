@@ -17,9 +17,10 @@ import {
   idTextOf,
   type Params,
   type RequestMessage,
+  type ResponseMessage,
 } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
-import { isListen, type ReadMessages } from '../rpc/readMessages.js';
+import { isListen, lostAnswer, type ReadMessages, refusedAnswer } from '../rpc/readMessages.js';
 import { ownerOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -116,20 +117,31 @@ export class StreamableHttp {
     const maxBytes = stale ? Math.min(MAX_STALE_BODY_BYTES, this.#settings.maxBodyBytes) : this.#settings.maxBodyBytes;
     const { held } = this.#options;
     const owner = ownerOf(response);
-    const body = await readBody(request, { maxBytes, timeoutMs: this.#settings.bodyTimeoutMs, held, owner });
+    const timeoutMs = this.#settings.bodyTimeoutMs;
+    const mayAnswer = !stale && request.headers['mcp-session-id'] !== undefined;
+    const body = await readBody(request, { maxBytes, timeoutMs, held, owner, mayAnswer });
+    const lost = (answer: ResponseMessage | undefined): Promise<void> | void =>
+      answer && this.#finder.answered(endpoint, answer, request, response);
     if ('gone' in body) return;
     if ('status' in body && stale && body.status === 413) return refuse(response, 404, NO_SESSION);
-    if ('status' in body) return refuse(response, body.status, body.why, body.code);
+    if ('status' in body) {
+      await lost(lostAnswer(body.edges, body.why));
+      return refuse(response, body.status, body.why, body.code);
+    }
     const reading = this.#order.read(body.text, request.headers, owner);
     const read = reading instanceof Promise ? await reading : reading;
     if (read === undefined) return sendFailure(response, held.refusalOf(owner), TOO_MUCH);
-    if ('failure' in read) return sendFailure(response, read.status, read.failure);
+    if ('failure' in read) {
+      await lost(lostAnswer(read.edges, read.failure.message));
+      return sendFailure(response, read.status, read.failure);
+    }
     if (late && !askNothing(read)) return refuseLate(response, this.#logger);
     if (isListen(read) && body.given !== true) return this.#answer(endpoint, read, request, response);
     // Until it is answered a body is held, also when its client has gone: a call that hangs for long may cost its client nothing.
     if (!held.takeFor(owner, read.heldBytes)) {
       const [only] = read.messages;
       const status = held.refusalOf(owner);
+      if (only?.kind === 'response' && !read.batch) await lost(refusedAnswer(only.id, TOO_MUCH.message));
       if (read.batch || only?.kind !== 'request') return sendFailure(response, status, TOO_MUCH);
       return sendError(response, idTextOf(only), status, TOO_MUCH, this.bounds, RETRY_LATER);
     }

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { waitsItsTurn } from '../../core/close/endWithSocket.js';
-import { type Failure, failureText } from '../rpc/failure.js';
+import { errorText, type Failure } from '../rpc/failure.js';
 import { ownerOf } from '../session/origin.js';
 import type { HeldBytes } from './HeldBytes.js';
 import { bytesOf, EXCHANGE_BYTES, type JsonBody, sendJson } from './respond.js';
@@ -150,8 +150,7 @@ export function sendError(
   bounds: AnswerBounds,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const text = `{"jsonrpc":"2.0","id":${idText},"error":${failureText(error)}}`;
-  sendHeld(response, status, text, bounds, { headers });
+  sendHeld(response, status, errorText(idText, error), bounds, { headers });
 }
 
 /** Whether its client has gone; its 'close' may be still to come. */

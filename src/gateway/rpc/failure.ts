@@ -26,6 +26,10 @@ export function failureText({ code, message, data, dataText }: Failure): string 
   return `{"code":${JSON.stringify(code)},"message":${JSON.stringify(message)},"data":${dataText}}`;
 }
 
+/** The error that answers the message of that id, which is JSON text. */
+export const errorText = (idText: string, failure: Failure): string =>
+  `{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`;
+
 /** The gateway's own refusal of a message that no server was asked about. */
 export class Refusal extends Error {
   readonly failure: Failure;

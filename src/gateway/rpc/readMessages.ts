@@ -1,11 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { keepText } from '../../connection/channel/codec/exactText.js';
 import { costsMore, MAX_UNASKED_COST } from '../../connection/channel/codec/parsingCost.js';
+import { EDGE_BYTES, type Edges } from '../../connection/channel/unread/MessageEdges.js';
+import { messageAtEdges } from '../../connection/channel/unread/messageAtEdges.js';
 import { MAX_BATCH } from '../../connection/protocol/messages.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { inTurn } from '../../core/time/turns.js';
 import { isModern } from '../modern/checkRequest.js';
-import { classify, type Incoming } from './envelope.js';
+import { classify, type Incoming, type ResponseMessage } from './envelope.js';
 import type { Failure } from './failure.js';
 import type { LargeBody } from './LargeBody.js';
 import { light } from './light.js';
@@ -40,13 +42,25 @@ export const isListen = ({ modern, batch, messages: [first] }: ReadMessages): bo
 export interface Unreadable {
   readonly status: 400 | 413;
   readonly failure: Failure;
+  readonly edges?: Pick<Edges, 'head' | 'tail'>;
 }
+
+/** What the server that asked is told in place of its client's answer, if a message that was refused is one. */
+export function lostAnswer(edges: Pick<Edges, 'head' | 'tail'> | undefined, why: string): ResponseMessage | undefined {
+  const { kind, idText } = (edges && messageAtEdges(edges)) ?? {};
+  return kind === 'response' && idText !== undefined ? refusedAnswer(JSON.parse(idText), why) : undefined;
+}
+
+export const refusedAnswer = (id: unknown, why: string): ResponseMessage => {
+  const error = { code: RPC_CODES.internalError, message: `the answer of the client was refused: ${why}` };
+  return { kind: 'response', id, result: undefined, error };
+};
 
 /** The messages of one body, or why it holds none. */
 export function readMessages(text: string, headers: IncomingHttpHeaders): ReadMessages | Unreadable {
-  if (costsMore(text, MAX_UNASKED_COST)) return TOO_MANY_VALUES;
+  if (costsMore(text, MAX_UNASKED_COST)) return ofText(TOO_MANY_VALUES, text);
   const parsed = parse(text);
-  return parsed === undefined ? NO_JSON : understood(parsed, text, headers);
+  return parsed === undefined ? ofText(NO_JSON, text) : understood(parsed, text, headers);
 }
 
 /**
@@ -71,9 +85,9 @@ export async function parsedInTurns(
 ): Promise<{ readonly value: unknown; readonly text: string } | Unreadable> {
   const text = typeof body === 'string' ? body : await inTurn(() => body.take());
   if (text === undefined) return NO_TEXT;
-  if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return TOO_MANY_VALUES;
+  if (await inTurn(() => costsMore(text, MAX_UNASKED_COST))) return ofText(TOO_MANY_VALUES, text);
   const value = await inTurn(() => parse(text));
-  return value === undefined ? NO_JSON : { value, text };
+  return value === undefined ? ofText(NO_JSON, text) : { value, text };
 }
 
 /** What a text says; undefined when it is not JSON. */
@@ -129,6 +143,11 @@ const unreadable = (status: Unreadable['status'], code: number, message: string)
   status,
   failure: { code, message },
 });
+
+const ofText = (refusal: Unreadable, text: string): Unreadable => {
+  const [head, tail] = [text.slice(0, EDGE_BYTES), text.slice(-EDGE_BYTES)].map((each) => Buffer.from(each));
+  return head && tail ? { ...refusal, edges: { head, tail } } : refusal;
+};
 
 const TOO_MANY_VALUES = unreadable(413, RPC_CODES.invalidRequest, 'the body has too many values');
 const NO_TEXT = unreadable(400, RPC_CODES.parseError, 'the body is not UTF-8');

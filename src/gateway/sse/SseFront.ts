@@ -22,8 +22,10 @@ import {
   idTextOf,
   type Params,
   type RequestMessage,
+  type ResponseMessage,
 } from '../rpc/envelope.js';
 import { failureOf, Refusal } from '../rpc/failure.js';
+import { lostAnswer, refusedAnswer } from '../rpc/readMessages.js';
 import { originOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
@@ -171,20 +173,32 @@ export class SseFront {
     const { settings, held } = this.#options;
     const { maxBodyBytes: maxBytes, bodyTimeoutMs: timeoutMs } = settings;
     const { origin } = client;
-    const body = await readBody(request, { maxBytes, timeoutMs, held, owner: origin });
+    const mayAnswer = client.session !== undefined;
+    const body = await readBody(request, { maxBytes, timeoutMs, held, owner: origin, mayAnswer });
+    const lost = (answer: ResponseMessage | undefined): unknown =>
+      answer && client.session?.answered(answer.id, answer);
     if ('gone' in body) return;
-    if ('status' in body) return refuse(response, body.status, body.why, body.code);
+    if ('status' in body) {
+      lost(lostAnswer(body.edges, body.why));
+      return refuse(response, body.status, body.why, body.code);
+    }
     // A client's messages are taken in the order in which they came, however large one is.
     const read = await this.#order.read(body.text, { 'mcp-session-id': client.id }, origin);
     if (read === undefined) return refuse(response, held.refusalOf(origin), TOO_MUCH);
-    if ('failure' in read) return sendFailure(response, read.status, read.failure);
+    if ('failure' in read) {
+      lost(lostAnswer(read.edges, read.failure.message));
+      return sendFailure(response, read.status, read.failure);
+    }
     if (late && !askNothing(read)) return refuseLate(response, this.#options.logger);
     const { messages, batch, heldBytes } = read;
     const problem = messages.find((each) => each.kind === 'invalid');
     if (problem?.kind === 'invalid') return refuse(response, 400, problem.why);
     if (batch && client.session?.protocolVersion !== BATCH_VERSION)
       return refuse(response, 400, 'one message a request');
-    if (!held.takeFor(origin, heldBytes)) return refuse(response, held.refusalOf(origin), TOO_MUCH);
+    if (!held.takeFor(origin, heldBytes)) {
+      for (const each of messages) if (each.kind === 'response') lost(refusedAnswer(each.id, TOO_MUCH));
+      return refuse(response, held.refusalOf(origin), TOO_MUCH);
+    }
     sendEmpty(response, 202);
     try {
       await Promise.all(messages.map((each) => this.#take(client, each, request)));

@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { escapedSeparators } from '../../connection/channel/codec/encode.js';
+import type { Edges } from '../../connection/channel/unread/MessageEdges.js';
 import { LineReader } from '../../connection/stdio/LineReader.js';
 import type { Clock } from '../../core/clock.js';
 import { withoutMark } from '../../core/text/strictText.js';
@@ -22,7 +23,8 @@ export interface ClientPipeOptions {
   /** Of what servers said something is lost, since the client reads too slowly. */
   readonly onDrop: () => void;
   readonly onLine: (line: string) => void;
-  readonly onOversized: (bytes: number) => void;
+  /** Of a line beyond `maxMessageBytes`, which is not kept. */
+  readonly onOversized: (edges: Edges) => void;
 }
 
 /**
@@ -62,7 +64,7 @@ export class ClientPipe {
     });
     this.#reader = new LineReader(options.maxMessageBytes, {
       onLine: (line) => onLine(withoutMark(line.toString('utf8'))),
-      onOversized: ({ bytes }) => onOversized(bytes),
+      onOversized,
     });
     const end = (): void => {
       this.#ended = true;

@@ -1,18 +1,26 @@
 import type { IncomingMessage } from 'node:http';
-import { LARGE_REPLY_CHARS } from '../../connection/channel/ServerRequests.js';
+import type { Edges } from '../../connection/channel/unread/MessageEdges.js';
+import { messageAtEdges } from '../../connection/channel/unread/messageAtEdges.js';
 import { HTTP_DEFAULTS } from '../../connection/net/httpOptions.js';
 import { PendingReplies } from '../../connection/net/replies/PendingReplies.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
 import { type Clock, systemClock } from '../../core/clock.js';
-import { ClosedError, messageOf, NotSentError, type PoolkitError, ProtocolError } from '../../core/errors.js';
+import {
+  ClosedError,
+  MessageTooLargeError,
+  messageOf,
+  NotSentError,
+  type PoolkitError,
+  ProtocolError,
+} from '../../core/errors.js';
 import { type Logger, silentLogger } from '../../core/logger.js';
 import { withDeadline, within } from '../../core/time/within.js';
 import { sharedAbort } from '../../core/wait/sharedAbort.js';
 import { cancelledKey, classify, type Incoming, idKey, idTextOf, type RequestMessage } from '../rpc/envelope.js';
-import { type Failure, failureOf, failureText } from '../rpc/failure.js';
+import { errorText, type Failure, failureOf } from '../rpc/failure.js';
 import { ARRAY, answerArray, errorCodeIn, refusalOf } from './answers.js';
 import { ClientPipe } from './ClientPipe.js';
-import { ClientCalls } from './calls/ClientCalls.js';
+import { ClientCalls, isSmallReply } from './calls/ClientCalls.js';
 import { GatewayReach } from './calls/GatewayReach.js';
 import { meaningOf } from './calls/meaningOf.js';
 import { readAnswer } from './calls/readAnswer.js';
@@ -75,8 +83,7 @@ export class StdioBridge {
         this.#logger.warn({ stallTimeoutMs }, 'the client reads nothing of what waits for it: it is cut'),
       onDrop: () => options.onDrop?.(),
       onLine: (line) => this.#onLine(line),
-      onOversized: (bytes) =>
-        this.#fail('null', { code: RPC_CODES.invalidRequest, message: `a message of ${bytes} bytes is too large` }),
+      onOversized: (edges) => this.#onOversized(edges),
     });
   }
 
@@ -123,7 +130,21 @@ export class StdioBridge {
     if (message === undefined) this.#calls.add(line.length, this.#array(line, parsed as readonly unknown[], refusal));
     else if (refusal === undefined) this.#calls.add(line.length, this.#take(line, message));
     else if (message.kind === 'request') this.#onFailure(message, refusal);
+    else if (message.kind === 'response') this.#answerInstead(JSON.stringify(message.id), refusal);
     else this.#logger.debug({ error: refusal.message }, 'a message of the client was not delivered');
+  }
+
+  /** Neither a client that asks nor a server that asked waits for what is not passed on. */
+  #onOversized(edges: Edges): void {
+    const refusal = new MessageTooLargeError('gateway', 'outgoing', edges.bytes, this.#options.maxMessageBytes);
+    const { kind, idText = 'null' } = messageAtEdges(edges) ?? {};
+    if (kind === 'response') this.#answerInstead(idText, refusal);
+    else this.#fail(idText, failureOf(refusal, this.#logger));
+  }
+
+  /** The server that asked is told why it has no answer of the client. */
+  #answerInstead(idText: string, refusal: PoolkitError): void {
+    this.#onLine(errorText(idText, failureOf(refusal, this.#logger)));
   }
 
   /** Never rejects. */
@@ -272,10 +293,6 @@ export class StdioBridge {
   }
 
   #fail(idText: string, failure: Failure): void {
-    this.#pipe.send(`{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`);
+    this.#pipe.send(errorText(idText, failure));
   }
 }
-
-/** A flood of a gateway's asking makes many of them. */
-const isSmallReply = (line: string, message: Incoming | undefined): boolean =>
-  message?.kind === 'response' && line.length <= LARGE_REPLY_CHARS;

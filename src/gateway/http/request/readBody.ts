@@ -1,4 +1,6 @@
 import type { IncomingMessage } from 'node:http';
+import { EDGE_BYTES, type Edges, MessageEdges } from '../../../connection/channel/unread/MessageEdges.js';
+import { answersAtItsEnd } from '../../../connection/channel/unread/messageAtEdges.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import { strictText } from '../../../core/text/strictText.js';
 import { type ParsedBody, parsedBody } from '../../mount/parsedBody.js';
@@ -9,9 +11,17 @@ import { forgetRest } from './forgetRest.js';
 export type Body =
   /** `given`: a host has read it, and keeps it with the request. */
   | { readonly text: string | LargeBody; readonly given?: boolean }
-  | { readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503; readonly why: string; readonly code?: number }
+  | BodyRefusal
   /** The client went away before the end. */
   | { readonly gone: true };
+
+export interface BodyRefusal {
+  readonly status: 400 | 408 | 413 | 415 | 429 | 500 | 501 | 503;
+  readonly why: string;
+  readonly code?: number;
+  /** Of one that is too large. */
+  readonly edges?: Edges;
+}
 
 export interface BodyBounds {
   /** Bytes of one body. */
@@ -22,8 +32,12 @@ export interface BodyBounds {
   readonly held: HeldBytes;
   /** Whose share of them it takes. */
   readonly owner: string;
+  /** It may answer a question: of one that is too large so much is passed over as says which. */
+  readonly mayAnswer?: boolean;
 }
 
+/** Of an answer that is too large so many times what a body may have is passed over, to get to its id. */
+const MAX_PASSED = 16;
 /** A piece smaller than this is copied: a slice of a few bytes holds the whole buffer it was read into. */
 const SMALL_BYTES = 16 * 1_024;
 const NO_TEXT: Body = Object.freeze({ status: 400, why: 'the body is not UTF-8', code: RPC_CODES.parseError });
@@ -40,7 +54,7 @@ export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<
   const { maxBytes } = bounds;
   const type = headers['content-type'];
   const encoding = headers['content-encoding'];
-  const tooLarge: Body = { status: 413, why: `a body may have ${maxBytes} bytes` };
+  const tooLarge: BodyRefusal = { status: 413, why: `a body may have ${maxBytes} bytes` };
   if (type === undefined || !/^application\/json\s*(;|$)/i.test(type)) {
     return Promise.resolve({ status: 415, why: 'content-type must be application/json' });
   }
@@ -57,23 +71,24 @@ export function readBody(request: IncomingMessage, bounds: BodyBounds): Promise<
   if (!/^(?:chunked)?$/i.test(headers['transfer-encoding'] ?? '')) {
     return Promise.resolve({ status: 501, why: 'a transfer-encoding other than chunked is not understood' });
   }
-  if (Number(headers['content-length'] ?? 0) > maxBytes) return Promise.resolve(tooLarge);
+  if (Number(headers['content-length'] ?? 0) > maxBytes && bounds.mayAnswer !== true) return Promise.resolve(tooLarge);
   return new Promise((resolve) => new BodyReader(request, bounds, tooLarge, resolve));
 }
 
-function givenBody(parsed: ParsedBody, tooLarge: Body, maxBytes: number): Body {
+function givenBody(parsed: ParsedBody, tooLarge: BodyRefusal, maxBytes: number): Body {
   if ('lost' in parsed)
     return { status: 500, why: 'the body was read before the proxy got it, and is not in req.body' };
   if ('deep' in parsed) return { status: 400, why: 'the body is nested too deep' };
   if ('foreign' in parsed) return NO_TEXT;
-  return Buffer.byteLength(parsed.text) > maxBytes ? tooLarge : { ...parsed, given: true };
+  if (Buffer.byteLength(parsed.text) <= maxBytes) return { ...parsed, given: true };
+  return { ...tooLarge, edges: new MessageEdges([Buffer.from(parsed.text)]) };
 }
 
 /** One body on its way. What it holds is counted as held: small pieces are joined into buffers of its own. */
 class BodyReader {
   readonly #request: IncomingMessage;
   readonly #bounds: BodyBounds;
-  readonly #tooLarge: Body;
+  readonly #tooLarge: BodyRefusal;
   #resolve: ((body: Body) => void) | undefined;
   readonly #chunks: Buffer[] = [];
   readonly #timer: NodeJS.Timeout;
@@ -82,12 +97,15 @@ class BodyReader {
   #joint: Buffer | undefined;
   #used = 0;
   #done = false;
+  /** Of one that is too large, and passed over. */
+  #edges: MessageEdges | undefined;
 
-  constructor(request: IncomingMessage, bounds: BodyBounds, tooLarge: Body, resolve: (body: Body) => void) {
+  constructor(request: IncomingMessage, bounds: BodyBounds, tooLarge: BodyRefusal, resolve: (body: Body) => void) {
     this.#request = request;
     this.#bounds = bounds;
     this.#tooLarge = tooLarge;
     this.#resolve = resolve;
+    if (Number(request.headers['content-length'] ?? 0) > bounds.maxBytes) this.#edges = new MessageEdges([]);
     this.#timer = setTimeout(
       () => this.#end({ status: 408, why: `a body may take ${bounds.timeoutMs} ms` }),
       bounds.timeoutMs,
@@ -110,19 +128,22 @@ class BodyReader {
 
   readonly #onData = (chunk: Buffer): void => {
     this.#bytes += chunk.length;
-    if (this.#bytes > this.#bounds.maxBytes) {
-      this.#end(this.#tooLarge);
+    const { held, owner, maxBytes } = this.#bounds;
+    if (this.#edges !== undefined || this.#bytes > maxBytes) {
+      this.#passOver(chunk);
       return;
     }
     if (this.#keep(chunk)) return;
-    const { held, owner } = this.#bounds;
     const status = held.refusalOf(owner, this.#held);
     this.#end({ status, why: 'too much is being sent to this proxy at once: try again' });
   };
 
   readonly #onEnd = (): void => {
-    const parts =
-      this.#joint === undefined ? [...this.#chunks] : [...this.#chunks, this.#joint.subarray(0, this.#used)];
+    if (this.#edges !== undefined) {
+      this.#end(this.#tooLarge);
+      return;
+    }
+    const parts = this.#takeParts();
     const [only] = parts;
     if (this.#bytes >= LARGE_BODY_CHARS) {
       this.#end({ text: new LargeBody(parts, this.#bytes) });
@@ -131,6 +152,25 @@ class BodyReader {
     const text = strictText(parts.length === 1 && only !== undefined ? only : Buffer.concat(parts));
     this.#end(text === undefined ? NO_TEXT : { text });
   };
+
+  /** It is refused once its edges say what it is: a server waits for what may be its client's answer. Nothing of it is kept. */
+  #passOver(chunk: Buffer): void {
+    const { held, owner, maxBytes, mayAnswer = false } = this.#bounds;
+    this.#edges ??= new MessageEdges(this.#takeParts());
+    this.#edges.push(chunk);
+    held.giveBackFor(owner, this.#held);
+    this.#held = 0;
+    const { head, bytes } = this.#edges;
+    const goesOn = head.length < EDGE_BYTES || (answersAtItsEnd(head) && bytes <= MAX_PASSED * maxBytes);
+    if (!mayAnswer || !goesOn) this.#end(this.#tooLarge);
+  }
+
+  #takeParts(): Buffer[] {
+    const parts = this.#chunks.splice(0);
+    if (this.#joint !== undefined) parts.push(this.#joint.subarray(0, this.#used));
+    this.#joint = undefined;
+    return parts;
+  }
 
   /** False when there is no room for it. */
   #keep(chunk: Buffer): boolean {
@@ -180,7 +220,7 @@ class BodyReader {
     const resolve = this.#resolve;
     this.#resolve = undefined;
     this.#request.off('data', this.#onData).off('end', this.#onEnd).off('close', this.#onGone);
-    resolve?.(body);
+    resolve?.(this.#edges !== undefined && 'status' in body ? { ...body, edges: this.#edges } : body);
     if ('status' in body) forgetRest(this.#request, this.#bounds.maxBytes, this.#bounds.held);
   }
 }

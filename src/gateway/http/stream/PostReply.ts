@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { type ResultSink, TakenResult } from '../../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Progress } from '../../../pool/McpPool.js';
-import { type Failure, failureText } from '../../rpc/failure.js';
+import { errorText, type Failure } from '../../rpc/failure.js';
 import { progressText, type Told, toldText } from '../../rpc/notices.js';
 import { ownerOf } from '../../session/origin.js';
 import type { Reply } from '../../session/Reply.js';
@@ -145,7 +145,7 @@ export class PostReply implements Reply {
     if (this.#large !== undefined) {
       this.#left = 0;
       this.#large.cut(error.message);
-    } else this.#answer(idText, failed(idText, error), status, headers && { headers });
+    } else this.#answer(idText, errorText(idText, error), status, headers && { headers });
   }
 
   /** A request that its client cancelled is not answered. */
@@ -197,7 +197,7 @@ export class PostReply implements Reply {
       if (this.#answersBytes === 0) this.#response.once('close', () => this.#forget());
       this.#answersBytes += bytes;
       this.#answers.push(bytes <= LARGE_BYTES ? textOf(json) : typeof json === 'string' ? Buffer.from(json) : json);
-    } else this.#answers.push(failed(idText, lost(bytes)));
+    } else this.#answers.push(errorText(idText, lost(bytes)));
   }
 
   /** They have left, or no one is there to take them. */
@@ -242,9 +242,6 @@ export class PostReply implements Reply {
 }
 
 const headOf = (idText: string): string => `{"jsonrpc":"2.0","id":${idText},"result":`;
-
-const failed = (idText: string, failure: Failure): string =>
-  `{"jsonrpc":"2.0","id":${idText},"error":${failureText(failure)}}`;
 
 const lost = (bytes: number): Failure => ({
   code: RPC_CODES.internalError,

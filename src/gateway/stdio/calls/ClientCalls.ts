@@ -1,5 +1,7 @@
+import { LARGE_REPLY_CHARS } from '../../../connection/channel/ServerRequests.js';
 import type { Clock, Timer } from '../../../core/clock.js';
 import { MessageTooLargeError, type PoolkitError, QueueFullError } from '../../../core/errors.js';
+import type { Incoming } from '../../rpc/envelope.js';
 import { LATE_MS } from '../readResponse.js';
 
 /** Messages of one client that are under way: as many as a session may have requests. */
@@ -92,3 +94,7 @@ interface Cancellable {
   /** Ends it, if its gateway does not. */
   late: Timer | undefined;
 }
+
+/** A flood of a gateway's asking makes many of them. */
+export const isSmallReply = (line: string, message: Incoming | undefined): boolean =>
+  message?.kind === 'response' && line.length <= LARGE_REPLY_CHARS;
