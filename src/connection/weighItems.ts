@@ -4,6 +4,8 @@ import { ParsingCost } from './channel/codec/parsingCost.js';
 
 /** What the items of a page of a list hold. */
 export interface ItemsWeight {
+  /** Those that can be written: not what is nested too deeply for that. */
+  readonly items: readonly unknown[];
   /** Pages of one print are the same. */
   readonly print: string;
   readonly bytes: number;
@@ -16,28 +18,28 @@ const STEP_CHARS = 64 * 1_024;
 
 /**
  * Looks through the items of a page, a large one in turns of the event loop, and stops at what is too much: then that is more than its bound, and
- * the rest is not right. Undefined when they are nested too deeply for JSON.
+ * the rest is not right.
  */
 export async function weighItems(
   items: readonly unknown[],
   { maxBytes, maxCost }: { readonly maxBytes: number; readonly maxCost: number },
-): Promise<ItemsWeight | undefined> {
+): Promise<ItemsWeight> {
   const hash = createHash('sha1');
   const parsing = new ParsingCost();
   let bytes = 0;
   let cost = 0;
   let at = 0;
-  let tooDeep = false;
+  const written: unknown[] = [];
   await inSlices(() => {
     let text = at === 0 ? '[' : '';
     while (at < items.length && text.length < STEP_CHARS) {
-      const item = textOf(items[at]);
-      if (item === undefined) {
-        tooDeep = true;
-        return true;
-      }
-      text += at === 0 ? item : `,${item}`;
+      const item = items[at];
+      const own = textOf(item);
+      text += `${at === 0 ? '' : ','}${own ?? 'null'}`;
       at++;
+      // To find that out takes as long as much text does.
+      if (own === undefined) break;
+      written.push(item);
     }
     if (at === items.length) text += ']';
     hash.update(text);
@@ -45,7 +47,7 @@ export async function weighItems(
     cost += parsing.of(text, maxCost - cost);
     return at === items.length || bytes > maxBytes || cost > maxCost;
   }, 1);
-  return tooDeep ? undefined : { print: hash.digest('base64'), bytes, cost };
+  return { items: written, print: hash.digest('base64'), bytes, cost };
 }
 
 /** An item as JSON; undefined when it is nested too deeply for it. */

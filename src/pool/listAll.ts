@@ -79,9 +79,8 @@ async function read<K extends ListKind>(
     // Before the work of weighing it; a page that came twice may exceed a bound only together with the others.
     if (found.length > maxItems) throw fail(`has more than ${maxItems} items`);
     const page = await weighItems(found, { maxBytes, maxCost: MAX_COST });
-    if (page === undefined) throw fail('is nested too deeply');
     room.weighed(page.cost);
-    if (found.length > 0 && seen.has(page.print)) return list('a page of a list came twice');
+    if (page.items.length > 0 && seen.has(page.print)) return list('a page of a list came twice');
     seen.add(page.print);
     pages++;
     bytes += page.bytes;
@@ -89,7 +88,10 @@ async function read<K extends ListKind>(
     cost += page.cost;
     if (cost > MAX_COST) throw fail('has too many values');
     if (items.length + found.length > maxItems) throw fail(`has more than ${maxItems} items`);
-    for (const item of found) items.push(item as ListItems[K]);
+    const deep = found.length - page.items.length;
+    if (deep > 0)
+      logger.warn({ server, method, leftOut: deep }, 'items of a list are nested too deeply: they are left out');
+    for (const item of page.items) items.push(item as ListItems[K]);
     ttlMs = typeof told?.['ttlMs'] === 'number' && ttlMs !== undefined ? Math.min(ttlMs, told['ttlMs']) : undefined;
     if (told?.['cacheScope'] === 'private') cacheScope = 'private';
     else if (told?.['cacheScope'] !== 'public' && cacheScope === 'public') cacheScope = undefined;

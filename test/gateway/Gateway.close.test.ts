@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { ClosedError } from '../../src/core/errors.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
 import { FakePool } from '../support/FakePool.js';
@@ -101,4 +101,17 @@ test('close from inside a listener of the pool ends too', async () => {
   pool.emit('started', { server: 'one', pid: 1, startMs: 1, others: 0 });
   started[Symbol.dispose]();
   await gateway.close();
+});
+
+test('a call at /mcp whose server is still starting is told that the gateway closes', async () => {
+  const tools = vi.fn(() => new Promise<never>(() => undefined));
+  const mute = new Gateway({ pool: new FakePool({ mute: { lists: { tools } } }), port: 0 });
+  const client = new RawClient(`${(await mute.listen()).url}/mcp`);
+  await client.initialize();
+  const call = client.call('tools/call', { name: 'mute__t' });
+  await expect.poll(() => tools.mock.calls.length).toBe(1);
+  const closing = mute.close({ graceMs: 0 }).catch((error: unknown) => error);
+  const { error } = await call;
+  expect(error).toMatchObject({ message: expect.not.stringContaining('undefined'), data: { code: 'ERR_CLOSED' } });
+  await closing;
 });

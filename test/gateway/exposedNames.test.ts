@@ -111,3 +111,9 @@ test('a call waits once for a server that cannot be listed', async () => {
   await expect(names.find('s__echo', {} as Downstream)).rejects.toMatchObject({ code: 'ERR_NOT_SENT' });
   expect(list).toHaveBeenCalledOnce();
 });
+
+test('a call of a server of which no error is known, since it was removed meanwhile, is told no more than that', async () => {
+  const catalog = { list: async () => undefined, lastErrors: new Map() } as unknown as Catalog<'tools'>;
+  const names = new Names('tools', catalog, () => ['s'], { curator: () => new Curator({}) });
+  await expect(names.find('s__echo', {} as Downstream)).rejects.toThrow(/its tools could not be listed$/);
+});

@@ -128,3 +128,26 @@ test('a state of more than 1 MiB is refused', async () => {
   expect(String(await outcome(1_000_000))).toContain('input_required');
   await expect(outcome(1_100_000)).rejects.toMatchObject({ code: 'ERR_MESSAGE_TOO_LARGE' });
 });
+
+test('a state comes back as it was, whatever it is and however its name is written; null of a client is none', async () => {
+  const states = new RequestStates(undefined);
+  const of = { principal: undefined, server: 's', method: 'tools/call', params: { name: 'a' } };
+  for (const state of ['"own"', '"\\udfff"', 'null', '5', '{"n":12345678901234567890}', '["a\\u0062"]']) {
+    for (const name of ['requestState', 'reque\\u0073tState']) {
+      const told = `{"resultType":"input\\u005frequired","${name}":${state}}`;
+      const sealed = String(await states.sealed(of, Buffer.from(told)));
+      const { requestState } = JSON.parse(sealed) as { requestState: string };
+      expect(typeof requestState).toBe('string');
+      expect(requestState).not.toBe(JSON.parse(state));
+      const params = { name: 'a', requestState };
+      const opened = await states.opened({ ...of, params }, { paramsText: JSON.stringify(params) });
+      expect(opened.params).toEqual({ name: 'a', requestState: JSON.parse(state) });
+      if (!state.startsWith('"')) expect(opened.paramsText).toBe(`{"name":"a","requestState":${state}}`);
+    }
+  }
+  const given = { name: 'a', requestState: null };
+  const none = await states.opened({ ...of, params: given }, { paramsText: '{"requestState":null,"name":"a"}' });
+  expect(none).toMatchObject({ params: { name: 'a' }, paramsText: '{"name":"a"}' });
+  const deep = `{"resultType":"input_required","requestState":${'['.repeat(5_000)}${']'.repeat(5_000)}}`;
+  expect(() => states.sealed(of, Buffer.from(deep))).toThrow(/or levels/);
+});

@@ -172,7 +172,7 @@ export class CallExchange extends CallRequest {
     if (this.call.options.raw === true && this.#transport.channel.receiveBytes(body, reply)) return;
     let message: unknown;
     try {
-      message = messageIn(this.endpoint, body, this.call);
+      message = messageIn(this, body, this.call);
     } catch (error) {
       this.fail(error as Error);
       return;

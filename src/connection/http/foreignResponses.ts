@@ -3,7 +3,7 @@ import { utf8Text } from '../../core/text/utf8Text.js';
 import type { Call } from '../channel/Call.js';
 import { costsMore, maxCostOf } from '../channel/codec/parsingCost.js';
 import { excerpt } from '../net/body/statusError.js';
-import type { Endpoint } from '../net/Endpoint.js';
+import type { Endpoint, Sent } from '../net/Endpoint.js';
 
 /** An error with no id, alone in the body of a call's response, is that call's. */
 export function answerFor(id: number, message: unknown): unknown {
@@ -15,8 +15,8 @@ export function answerFor(id: number, message: unknown): unknown {
 }
 
 /** What the whole JSON body of a call's response says. @throws ProtocolError */
-export function messageIn(endpoint: Pick<Endpoint, 'server' | 'blanked'>, body: Buffer, call: Call): unknown {
-  const { server } = endpoint;
+export function messageIn(exchange: Sent & { readonly endpoint: Endpoint }, body: Buffer, call: Call): unknown {
+  const { server } = exchange.endpoint;
   if (costsMore(body, maxCostOf(call)))
     throw new ProtocolError(server, 'its answer has too many values to be parsed at once');
   try {
@@ -25,7 +25,7 @@ export function messageIn(endpoint: Pick<Endpoint, 'server' | 'blanked'>, body: 
     throw new ProtocolError(
       server,
       error instanceof SyntaxError
-        ? `its answer is not JSON: ${excerpt(endpoint.blanked(body))}`
+        ? `its answer is not JSON: ${excerpt(exchange.endpoint.blanked(body, exchange))}`
         : `its answer has ${messageOf(error)}`,
       error,
     );

@@ -62,6 +62,9 @@ export interface Outgoing extends Dispatcher.DispatchHandler {
   giveUp(): void;
 }
 
+/** What a request was sent with. */
+export type Sent = Pick<Outgoing, 'path' | 'requestHeaders'>;
+
 /** Readers kept for the next streams. */
 const MAX_READERS = 64;
 
@@ -145,9 +148,11 @@ export class Endpoint {
     return this.#headers;
   }
 
-  /** A body that becomes an error's text, without what requests are sent with: clients do not have it, and logs are not for it. */
-  blanked(body: Buffer): Buffer {
-    return body.length === 0 ? body : withoutSent(body, sentSecrets(this.#url, this.#headers));
+  /** What becomes an error's text, without what that request was sent with: clients do not have it, and logs are not for it. */
+  blanked(said: Buffer, { path, requestHeaders }: Sent): Buffer {
+    if (said.length === 0) return said;
+    const session = requestHeaders.filter((_, at) => requestHeaders[at - (at % 2)] === 'mcp-session-id');
+    return withoutSent(said, sentSecrets([this.path, path], [...this.#headers, ...session]));
   }
 
   /** Asks for the first credentials. */

@@ -237,12 +237,12 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
     else if (use === 'skip') return;
     else if (error !== undefined && (use !== 'excerpt' || redirected)) this.onFailed(error);
     else if (redirected) this.#redirected();
-    else if (use === 'excerpt') this.onBody(this.endpoint.blanked(this.#body.take()));
+    else if (use === 'excerpt') this.onBody(this.endpoint.blanked(this.#body.take(), this));
     else this.onBody(this.#body.take(), this.#body.reply);
   }
 
   #redirected(): void {
-    const path = redirectPath(this.endpoint, this.status, this.responseHeaders, this.#redirects++);
+    const path = redirectPath(this, this.#redirects++);
     if (path instanceof Error) this.onFailed(path);
     else {
       this.path = path;

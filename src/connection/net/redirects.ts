@@ -1,8 +1,14 @@
 import { ProtocolError, show } from '../../core/errors.js';
 import { headerOf, type RawHeaders } from './body/responseHeaders.js';
-import type { Endpoint } from './Endpoint.js';
+import type { Endpoint, Sent } from './Endpoint.js';
 
 const MAX_REDIRECTS = 3;
+
+interface Redirected extends Sent {
+  readonly endpoint: Endpoint;
+  readonly status: number;
+  readonly responseHeaders: RawHeaders;
+}
 
 export function redirects(status: number): boolean {
   return status >= 300 && status < 400;
@@ -13,13 +19,9 @@ export function redirects(status: number): boolean {
  * POST may follow (RFC 9110, 15.4.8 and 15.4.9), `before` of which came already. Errors tell the place without its query,
  * which may hold a secret.
  */
-export function redirectPath(
-  endpoint: Endpoint,
-  status: number,
-  headers: RawHeaders,
-  before: number,
-): string | ProtocolError {
-  const location = headerOf(headers, 'location');
+export function redirectPath(exchange: Redirected, before: number): string | ProtocolError {
+  const { endpoint, status, responseHeaders } = exchange;
+  const location = headerOf(responseHeaders, 'location');
   if (location === undefined)
     return new ProtocolError(endpoint.server, `it answers with ${status}, and says nowhere to go`, undefined, status);
   const target = endpoint.resolve(location);
@@ -28,7 +30,7 @@ export function redirectPath(
   const follows = target !== undefined && !other && keepsMethod;
   if (follows && before < MAX_REDIRECTS) return target.pathname + target.search;
   const why = other ? 'to another origin' : follows ? 'too often' : `with ${status}, which does not keep the method`;
-  const where = target === undefined ? location : placeOf(target);
+  const where = endpoint.blanked(Buffer.from(target === undefined ? location : placeOf(target)), exchange).toString();
   return new ProtocolError(endpoint.server, `it redirects ${why}; not followed: ${show(where)}`, undefined, status);
 }
 

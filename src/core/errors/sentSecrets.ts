@@ -1,16 +1,24 @@
+import { unescape as decoded } from 'node:querystring';
+
 /** Shorter values, as `true` or `eu-1`, stand in any text. */
 const MIN_CHARS = 8;
 const SCHEME = /^([\w-]+) +(\S.*)$/;
 
 /**
- * What a server may repeat of a request that it refuses, and that others may not read: the values of the URL's query, and of headers
- * (names and values in turn), with what stands behind a scheme, the password of `Basic`, and each cookie.
+ * What a server may repeat of a request that it refuses, and that others may not read: of the paths that it was sent to what stands between
+ * slashes, where some hosts have their keys, and the values of the query; and the values of headers (names and values in turn), with
+ * what stands behind a scheme, the password of `Basic`, and each cookie.
  */
-export function sentSecrets(url: URL, headers: readonly string[]): string[] {
-  const raw = url.search.slice(1).split('&').map(behindEquals);
+export function sentSecrets(paths: readonly string[], headers: readonly string[]): string[] {
   const sent = headers.filter((_, at) => at % 2 === 1).flatMap((value) => [value, ...partsOf(value)]);
-  const all = new Set([...url.searchParams.values(), ...raw, ...sent]);
+  const all = new Set([...paths.flatMap(partsOfPath), ...sent]);
   return [...all].filter(({ length }) => length >= MIN_CHARS);
+}
+
+function partsOfPath(path: string): string[] {
+  const [place = '', query = ''] = path.split(/\?(.*)/s);
+  const raw = [...place.split('/'), ...query.split('&').map(behindEquals)];
+  return [...raw, ...raw.map(decoded), ...new URLSearchParams(query).values()];
 }
 
 function partsOf(value: string): string[] {

@@ -1,27 +1,19 @@
 import { setMaxListeners } from 'node:events';
-import { isDeep } from '../../connection/channel/codec/depth.js';
 import { exactText, keepText } from '../../connection/channel/codec/exactText.js';
 import { membersOf, memberText } from '../../connection/channel/codec/members.js';
-import { costsMore, MAX_READ_BYTES, MAX_TOLD_COST } from '../../connection/channel/codec/parsingCost.js';
+import { MAX_READ_BYTES } from '../../connection/channel/codec/parsingCost.js';
 import type { ServerRequest } from '../../connection/protocol/messages.js';
 import { META_LOG_LEVEL } from '../../connection/protocol/metaKeys.js';
 import { isObject } from '../../connection/protocol/objectOf.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import {
-  MessageTooLargeError,
-  neverRan,
-  OutcomeUnknownError,
-  ProtocolError,
-  RpcError,
-  show,
-} from '../../core/errors.js';
+import { neverRan, OutcomeUnknownError, ProtocolError, RpcError, show } from '../../core/errors.js';
 import { inTurnOrNow } from '../../core/time/turns.js';
 import { signalOf } from '../../core/wait/Cancellation.js';
 import { acrossEras } from '../endpoint/crossing.js';
 import type { CallOptions, Downstream } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { changed } from './paramsFor.js';
-import { MAX_STATE_CHARS } from './RequestStates.js';
+import { checkNeeded, MAX_STATE_CHARS } from './RequestStates.js';
 import { legacyResult } from './resultText.js';
 
 /** Sends a call up, to whichever connection the session has. */
@@ -159,9 +151,7 @@ const eachOf = <T>(requests: ServerRequest[], begin: (request: ServerRequest) =>
 /** What a server says it needs. What stands beside it in its answer is not looked at. */
 function toldIn(server: string, text: string | undefined, maxChars = Number.POSITIVE_INFINITY): unknown {
   if (text === undefined) return undefined;
-  if (text.length > maxChars) throw new MessageTooLargeError(server, 'incoming', text.length, maxChars);
-  if (costsMore(text, MAX_TOLD_COST) || isDeep(text))
-    throw new ProtocolError(server, 'what it needs has too many values to be read, or levels');
+  checkNeeded(server, text, maxChars);
   return JSON.parse(text);
 }
 

@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { isDeep } from '../../connection/channel/codec/depth.js';
+import { keepText } from '../../connection/channel/codec/exactText.js';
+import { costsMore, MAX_TOLD_COST } from '../../connection/channel/codec/parsingCost.js';
 import { LONG_BYTES } from '../../connection/channel/large/LongMessage.js';
 import type { OnLarge } from '../../connection/channel/large/ResultSink.js';
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import { MessageTooLargeError } from '../../core/errors.js';
+import { MessageTooLargeError, ProtocolError } from '../../core/errors.js';
 import type { CallOptions } from '../endpoint/Endpoint.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
@@ -15,6 +18,13 @@ import { changed, type GivenParams } from './paramsFor.js';
 /** What a server wants back is written again in each round. */
 export const MAX_STATE_CHARS = 1_024 * 1_024;
 
+/** What a server says it needs is read, some time. @throws MessageTooLargeError, ProtocolError */
+export function checkNeeded(server: string, text: string, maxChars = Number.POSITIVE_INFINITY): void {
+  if (text.length > maxChars) throw new MessageTooLargeError(server, 'incoming', text.length, maxChars);
+  if (costsMore(text, MAX_TOLD_COST) || isDeep(text))
+    throw new ProtocolError(server, 'what it needs has too many values to be read, or levels');
+}
+
 /** Whose call it is, and which: another cannot be given its state. */
 export interface StateOf {
   readonly principal: string | undefined;
@@ -25,7 +35,7 @@ export interface StateOf {
 
 /**
  * The `requestState` of modern servers on its way through modern clients (2026-07-28, multi-round-trip requests): sealed with the
- * call that it belongs to, so that a client can neither read it, change it, nor show it to another server or for another principal.
+ * call that it belongs to, as JSON, so that a client can neither read it, change it, nor show it to another server or for another principal.
  * With `sessionKeys` every replica opens it.
  */
 export class RequestStates {
@@ -36,22 +46,28 @@ export class RequestStates {
     this.#seal = new TicketSeal(sessionKeys ?? [randomBytes(32)]);
   }
 
-  /** The params as their server is to get them, with the state that it gave. @throws Refusal for a state that is not of this call */
+  /**
+   * The params as their server is to get them, with the state that it gave; `null` is none.
+   * @throws Refusal for a state that is not of this call
+   */
   opened(of: StateOf, call: CallOptions): GivenParams | Promise<GivenParams> {
     const state = of.params?.['requestState'];
     if (state === undefined) return { params: of.params, paramsText: call.paramsText };
+    if (state === null) return changed(of.params, call, { params: { requestState: undefined } });
     const own = typeof state === 'string' ? this.#seal.open(state, purposeOf(of)) : undefined;
     if (own === undefined) throw new Refusal(RPC_CODES.invalidParams, 'requestState is not one of this call');
-    return changed(of.params, call, { params: { requestState: own } });
+    const requestState: unknown = JSON.parse(own);
+    keepText(requestState, own);
+    return changed(of.params, call, { params: { requestState } });
   }
 
   /** A result as its client is to get it. */
   sealed(of: StateOf, result: unknown): unknown {
     if (!(result instanceof Uint8Array)) return result;
     const bytes = Buffer.from(result.buffer, result.byteOffset, result.byteLength);
-    // A small one is looked through in no time.
-    if (bytes.length < LONG_BYTES && !(bytes.includes('"input_required"') && bytes.includes('"requestState"')))
-      return result;
+    // A small one is looked through in no time; where it has such escapes, they may stand for letters of these words.
+    const mayAsk = (bytes.includes('"input_required"') && bytes.includes('"requestState"')) || bytes.includes('\\u');
+    if (bytes.length < LONG_BYTES && !mayAsk) return result;
     return rewritten(bytes, this.#sealing(of));
   }
 
@@ -69,10 +85,9 @@ export class RequestStates {
         return value;
       },
       requestState: (value) => {
-        if (kind === 'input_required' && value.length > MAX_STATE_CHARS)
-          throw new MessageTooLargeError(of.server, 'incoming', value.length, MAX_STATE_CHARS);
-        const state = kind === 'input_required' ? stringOf(value) : undefined;
-        return state === undefined ? value : JSON.stringify(this.#seal.seal(state, purposeOf(of)));
+        if (kind !== 'input_required') return value;
+        checkNeeded(of.server, value, MAX_STATE_CHARS);
+        return JSON.stringify(this.#seal.seal(value, purposeOf(of)));
       },
     });
   }
@@ -82,4 +97,10 @@ const stringOf = (text: string): string | undefined =>
   text.startsWith('"') ? (JSON.parse(text) as string) : undefined;
 
 const purposeOf = ({ principal, server, method, params }: StateOf): string =>
-  JSON.stringify(['requestState', principal ?? null, server, method, params?.['name'] ?? params?.['uri'] ?? null]);
+  JSON.stringify([
+    'requestState as JSON',
+    principal ?? null,
+    server,
+    method,
+    params?.['name'] ?? params?.['uri'] ?? null,
+  ]);

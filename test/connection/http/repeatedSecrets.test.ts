@@ -40,10 +40,46 @@ test('what a server repeats of headers, credentials and the query in an error of
   }
 });
 
+test('what it repeats of a key in the path, as it came or decoded, and of its session id reaches no caller either', async () => {
+  const [KEY, DECODED, SESSION] = ['key%2F0123456789', 'key/0123456789', '7d0c3d5e-session-of-all'];
+  const tools: Readonly<Record<string, Handler>> = {
+    refused: ({ req, res }) => void res.writeHead(404, { 'content-type': 'text/html' }).end(`Cannot POST ${req.url}`),
+    broken: ({ req, res }) => void res.writeHead(500).end(`${DECODED}: ${req.headers['mcp-session-id']} is busy`),
+    text: ({ req, res }) => void res.writeHead(200, { 'content-type': 'application/json' }).end(`no: ${req.url}`),
+    moved: ({ req, res }) => void res.writeHead(308, { location: `http://127.0.0.2:9${req.url}/new` }).end(),
+  };
+  const { url } = await RawServer.listen({
+    before: ({ message, method, json, res, ...rest }) => {
+      const { id, params } = message ?? {};
+      const result = {
+        protocolVersion: '2025-06-18',
+        capabilities: { tools: {} },
+        serverInfo: { name: 's', version: '1' },
+      };
+      if (message?.method === 'initialize') json({ jsonrpc: '2.0', id, result }, 200, { 'mcp-session-id': SESSION });
+      else if (message?.method === 'tools/call') void tools[params.name]?.({ message, method, json, res, ...rest });
+      else if (message?.method === 'ping') json({ jsonrpc: '2.0', id, result: {} });
+      else res.writeHead(method === 'POST' ? 202 : 405).end();
+      return true;
+    },
+  });
+  const pool = httpPool();
+  pool.addServer({ name: 'raw', transport: 'http', url: url.replace('/mcp', `/s/${KEY}/mcp`), era: 'legacy' });
+  const said = await Promise.all(
+    Object.keys(tools).map(async (name) => ((await failure(tool(pool, name))) as Error).message),
+  );
+  expect(said).toEqual([
+    expect.stringContaining('Cannot POST /s/***/mcp'),
+    expect.stringContaining('***: *** is busy'),
+    expect.stringContaining('no: /s/***/mcp'),
+    expect.stringContaining('not followed: "http://127.0.0.2:9/s/***/mcp/new"'),
+  ]);
+});
+
 test('a secret is found as it is, in a URL, in a form, in JSON, as a password and beside others', () => {
   const secret = 'p "ä/+\ud83d\ude00 w';
   const basic = `Basic ${Buffer.from(`user:${secret}`).toString('base64')}`;
-  const secrets = sentSecrets(new URL('http://h/?short=1'), ['authorization', basic, 'x', 'short']);
+  const secrets = sentSecrets(['/short/?short=1'], ['authorization', basic, 'x', 'short']);
   for (const form of [
     secret,
     encodeURIComponent(secret),

@@ -1,4 +1,6 @@
 import { expect, test } from 'vitest';
+import { listAll } from '../../../src/pool/listAll.js';
+import { FakeClock } from '../../../src/testing/FakeClock.js';
 import { MEMORY, memoryPool } from '../../support/memoryPool.js';
 import { failure } from '../../support/rawCalls.js';
 
@@ -31,4 +33,15 @@ test('a cursor that is a number goes back as one, and a further page that is ref
     if (id !== undefined) connection.say({ id, error: { code: -32602, message: 'no' } });
   };
   expect(await failure(pool.listAll('s', 'tools'))).toMatchObject({ code: 'ERR_RPC' });
+});
+
+test('an item that is nested too deeply to be written is left out of its list by itself, also where a page has nothing else', async () => {
+  const deep = `{"name":"deep","x":${'['.repeat(20_000)}${']'.repeat(20_000)}}`;
+  const pages = [`[${deep},{"name":"a"}]`, `[${deep}]`, `[${deep}]`, `[{"name":"b"}]`];
+  const request = async (_: string, { cursor = 0 }: { readonly cursor?: unknown }) => {
+    const next = Number(cursor) + 1;
+    return Buffer.from(`{"tools":${pages[next - 1]}${next < pages.length ? `,"nextCursor":"${next}"` : ''}}`);
+  };
+  const { items, pages: read } = await listAll({ server: 's', request, clock: new FakeClock() }, 'tools');
+  expect([items, read]).toEqual([[{ name: 'a' }, { name: 'b' }], 4]);
 });

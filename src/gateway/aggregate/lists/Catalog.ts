@@ -269,7 +269,7 @@ export class Catalog<K extends ListKind> {
       );
       return { ...listing, ...(await this.#valid(server, listing.items)) };
     } catch (error) {
-      if (signal.aborted) return undefined;
+      if (signal.aborted) return void this.lastErrors.set(server, signal.reason);
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
       // The very same error is one that is remembered: the server was not asked again.
       if (this.lastErrors.get(server) !== error && !(error instanceof ServerStoppedError)) {

@@ -169,6 +169,8 @@ export class Names<K extends 'tools' | 'prompts'> {
   #unlisted(server: string): PoolkitError {
     const error = this.#catalog.lastErrors.get(server);
     if (neverRan(error)) return error as PoolkitError;
-    return new NotSentError(server, `its ${this.#kind} could not be listed: ${messageOf(error)}`, error);
+    // One that was removed meanwhile has none.
+    const why = error === undefined ? '' : `: ${messageOf(error)}`;
+    return new NotSentError(server, `its ${this.#kind} could not be listed${why}`, error);
   }
 }
