@@ -141,7 +141,7 @@ test('calls may fail under faults and below a bound of --fail-if, but no answer 
   expect(await codeOf('none')).toBe(0);
   expect(await codeOf('none', '--fail-if', 'errors>99%')).toBe(0);
   expect(await codeOf('swap')).toBe(2);
-  expect(await codeOf('swap', '--fail-if', 'errors>99%')).toBe(2);
+  expect(await codeOf('swap', '--fail-if', 'errors>100%')).toBe(2);
 });
 
 test('Ctrl-C ends a run cleanly with what was measured so far', async () => {

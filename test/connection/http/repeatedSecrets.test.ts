@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest';
 import { sentSecrets, withoutSent } from '../../../src/core/errors/sentSecrets.js';
+import { SSEPool } from '../../../src/pool/SSEPool.js';
+import { closeAfter } from '../../support/closeAfter.js';
 import { httpPool, rawPool, tool } from '../../support/httpPool.js';
 import { failure } from '../../support/rawCalls.js';
 import type { Handler } from '../../support/rawServer.js';
 import { RawServer } from '../../support/rawServer.js';
+import { RawSse } from '../../support/rawSse.js';
 
 const SECRETS = ['header-secret', 'cookie-secret', 'query secret/1', 'query%20secret%2f1', 'fresh-token'];
 
@@ -74,6 +77,25 @@ test('what it repeats of a key in the path, as it came or decoded, and of its se
     expect.stringContaining('no: /s/***/mcp'),
     expect.stringContaining('not followed: "http://127.0.0.2:9/s/***/mcp/new"'),
   ]);
+});
+
+test('what it repeats of the place that its event stream named reaches no caller', async () => {
+  const [PART, SESSION] = ['part-of-0123', 'session-of-all'];
+  const { url } = await RawSse.listen({
+    endpoint: `/message/${PART}?sessionId=${SESSION}`,
+    before: ({ message, res, accept, result }) => {
+      if (message?.method === 'tools/call') res.writeHead(404).end(`Cannot POST /${PART}: no ${SESSION}`);
+      else accept();
+      const serverInfo = { name: 's', version: '1' };
+      if (message?.method === 'initialize')
+        result({ protocolVersion: '2024-11-05', capabilities: { tools: {} }, serverInfo });
+      else if (message?.method === 'ping') result({});
+      return true;
+    },
+  });
+  const pool = closeAfter(new SSEPool());
+  pool.addServer({ name: 'raw', transport: 'sse', url });
+  expect(((await failure(tool(pool, 'echo'))) as Error).message).toContain('Cannot POST /***: no ***');
 });
 
 test('a secret is found as it is, in a URL, in a form, in JSON, as a password and beside others', () => {

@@ -6,7 +6,7 @@ import { MEMORY, memoryPool, outcome } from '../../support/memoryPool.js';
 /** As much as lists of the server may have in memory at once. */
 async function fill(server: string): Promise<readonly ReadingRoom[]> {
   const rooms = Array.from({ length: 3 }, () => new ReadingRoom({ server, clock: systemClock }));
-  for (const each of rooms) await each.take(Buffer.alloc(200_000), 60_000_000);
+  for (const each of rooms) await each.take(Buffer.alloc(300_000), 60_000_000);
   return rooms;
 }
 
@@ -17,7 +17,7 @@ test.each(['ERR_CLOSED', 'given up'])(
     pool.addServer(MEMORY);
     const rooms = await fill('s');
     try {
-      const page = Buffer.from(JSON.stringify({ tools: [{ name: 'x'.repeat(200_000) }] }));
+      const page = Buffer.from(JSON.stringify({ tools: [{ name: 'x'.repeat(300_000) }] }));
       const asked = vi.spyOn(pool, 'request').mockResolvedValue(page);
       const control = new AbortController();
       const listing = pool.listAll('s', 'tools', { signal: control.signal });
