@@ -5,6 +5,7 @@ import { StdioPool } from '../../src/pool/StdioPool.js';
 import { LifecycleManager } from '../../src/registry/lifecycle/LifecycleManager.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { outcome } from '../support/memoryPool.js';
+import { fixture } from '../support/servers.js';
 import { echo, stdioPool, tool } from '../support/stdioPool.js';
 import { tempFolder } from '../support/tempFolder.js';
 
@@ -328,4 +329,13 @@ test('every field of the stats is true', async () => {
   await pool.close({ graceMs: 0 });
   await Promise.all(hanging);
   await lifecycle.close();
+});
+
+test('a call whose process had closed its input goes to the next one: not one byte of it was taken', async () => {
+  const pool = stdioPool(FAST);
+  pool.addServer(echo([], { args: [fixture('hostile-server.mjs')] }));
+  const pid = 'reply({ content: [{ text: String(process.pid) }] });';
+  const first = await tool(pool, 'x', { js: `process.getBuiltinModule('node:fs').closeSync(0); ${pid}` });
+  expect(await tool(pool, 'x', { js: pid })).not.toBe(first);
+  expect(pool.stats('echo').errors).toEqual({});
 });

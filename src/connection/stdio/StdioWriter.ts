@@ -10,7 +10,7 @@ import { LARGE_REPLY_CHARS } from '../channel/ServerRequests.js';
 export interface StdioWriterOptions {
   readonly server: string;
   readonly clock: Clock;
-  readonly channel: Pick<Channel, 'markSent' | 'markWaiting' | 'failCall'>;
+  readonly channel: Pick<Channel, 'markSent' | 'markWaiting' | 'requeue' | 'failCall'>;
   /** Bytes that may wait for a child that does not read. */
   readonly maxUnsentBytes: number;
   /** More than 4 MiB of small notices, or half of `maxUnsentBytes`, wait: the child asks or is told without end and reads nothing. */
@@ -152,14 +152,17 @@ export class StdioWriter {
   #writeBatch(): void {
     this.#scheduled = false;
     if (this.#closed || this.#outstandingBytes > 0) return;
-    const batch = this.#takeBatch();
+    const calls: Call[] = [];
+    const batch = this.#takeBatch(calls);
     if (batch === '') return;
     const bytes = Buffer.from(batch, 'utf8');
     this.#outstandingBytes = bytes.length;
     this.#stream.write(bytes, this.#written);
+    if (tookNothing(this.#stream, bytes.length)) for (const call of calls) this.#options.channel.requeue(call);
   }
 
-  #takeBatch(): string {
+  /** `calls`: those that are in it are added. */
+  #takeBatch(calls: Call[]): string {
     const { channel, clock } = this.#options;
     let batch = '';
     for (const text of this.#notices) {
@@ -177,6 +180,7 @@ export class StdioWriter {
       this.#waitingChars -= text.length;
       if (call.phase !== 'queued') continue;
       channel.markSent(call, nowMs);
+      calls.push(call);
       batch += `${text}\n`;
     }
     if (this.#unbounded > 0) this.#bound();
@@ -190,4 +194,15 @@ export class StdioWriter {
     if (this.#calls.size === 0) return;
     for (const call of this.#calls) if (skip-- <= 0 && call.phase === 'queued') this.#options.channel.markWaiting(call);
   }
+}
+
+/** What every system writes to a pipe as a whole or not at all (POSIX, `_POSIX_PIPE_BUF`). */
+const WHOLE_BYTES = 512;
+
+/**
+ * Whether not one byte of the write just made was taken. Nothing was outstanding before it, so that the pipe was tried at once, in one system call: an
+ * error is there when `write` returns. Linux gives the count in its place where some bytes were taken. What could not be written at once may fail later, in part.
+ */
+function tookNothing({ errored, destroyed }: Writable, bytes: number): boolean {
+  return destroyed || (errored !== null && (process.platform === 'linux' || bytes <= WHOLE_BYTES));
 }

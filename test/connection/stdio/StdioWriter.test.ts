@@ -45,7 +45,7 @@ function piped(maxUnsentBytes = 1_000_000, onNoticesFull?: (why: string) => void
         .split('\n')
         .map((each) => (JSON.parse(each) as { method: string }).method),
     );
-  return { channel, writer, clock, writes, taken, call, tick, methods };
+  return { channel, writer, stream, clock, writes, taken, call, tick, methods };
 }
 
 test('what is asked in one turn goes out as one write; meanwhile one write is outstanding at the most', async () => {
@@ -135,4 +135,18 @@ test('of a child that does not read, calls that were given up hold nothing, howe
     await given;
   }
   expect(writer.unsentBytes).toBeLessThan(300 * 80);
+});
+
+test.each([
+  ['at once: not one byte of it was taken', false, 'ERR_NOT_SENT'],
+  ['later: a part of it may have been', true, 'ERR_OUTCOME_UNKNOWN'],
+])('a write that fails %s', async (_, later, code) => {
+  const fails = (done: (error: Error) => void): void => done(new Error('write EPIPE'));
+  const { channel, stream, call, tick } = piped();
+  stream._write = (_chunk, _encoding, done) => void (later ? setImmediate(fails, done) : fails(done));
+  stream.on('error', ({ message }) => channel.fail(message));
+  const calls = [call('a'), call('b')];
+  await tick();
+  expect(await Promise.all(calls)).toEqual([code, code]);
+  expect(channel.counters.calls).toBe(later ? 2 : 0);
 });
