@@ -1,15 +1,13 @@
-import { createInterface } from 'node:readline';
-import { PassThrough } from 'node:stream';
 import { expect, test, vi } from 'vitest';
 import { MessageEdges } from '../../src/connection/channel/unread/MessageEdges.js';
 import { messageAtEdges } from '../../src/connection/channel/unread/messageAtEdges.js';
 import type { CallOptions } from '../../src/connection/protocol/messages.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
-import { StdioBridge } from '../../src/gateway/stdio/StdioBridge.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { type Message, RawClient } from '../support/httpClient.js';
 import { SseStream } from '../support/sseStream.js';
+import { FRONTS, stdioClient } from '../support/stdioClient.js';
 
 // Bodies of megabytes pass here, and the machine may be busy.
 vi.setConfig({ testTimeout: 60_000 });
@@ -47,7 +45,7 @@ async function asking(maxBodyBytes = MAX_BYTES) {
   const pool = new FakePool({ a: { methods: { 'tools/list': () => ({ tools }), 'tools/call': call } } });
   const gateway = closeAfter(new Gateway({ pool, port: 0, maxBodyBytes, sse: true }));
   const { url } = await gateway.listen();
-  return { gateway, path: '/servers/a/mcp', url: `${url}/servers/a/mcp` };
+  return { gateway, url: `${url}/servers/a/mcp` };
 }
 
 const CALL = { jsonrpc: '2.0', id: 7, method: 'tools/call', params: { name: 'ask' } };
@@ -98,35 +96,16 @@ test.each(ANSWERS)('so it does over HTTP+SSE: one %s', async (_, answer) => {
   stream.cut();
 });
 
-test.each(['serve --stdio', 'connect'])(
-  'over %s a message that is too large ends in an error on the side that waits',
-  async (front) => {
-    const { gateway, path, url } = await asking();
-    const [input, output] = [new PassThrough(), new PassThrough({ encoding: 'utf8' })];
-    const bounds = {
-      maxMessageBytes: MAX_BYTES,
-      maxStreamBufferBytes: 1e6,
-      maxBufferedBytes: 1e6,
-      stallTimeoutMs: 30_000,
-    };
-    const over =
-      front === 'connect'
-        ? new StdioBridge({ input, output, url: new URL(url), graceMs: 30_000, ...bounds }).run()
-        : gateway.serveStdio({ input, output, path, graceMs: 30_000 });
-    const lines = createInterface({ input: output })[Symbol.asyncIterator]();
-    const said = async (): Promise<Message> => JSON.parse((await lines.next()).value ?? '');
-    const send = (message: object): boolean => input.write(`${JSON.stringify(message)}\n`);
-    send({ jsonrpc: '2.0', id: 1, method: 'initialize', params: INIT });
-    await said();
-    send({ method: 'tools/call', params: { name: 'ask', arguments: { data: LONG } }, jsonrpc: '2.0', id: 'c' });
-    const message = expect.stringMatching(/^server "gateway": outgoing message of \d+ bytes, 10000 allowed$/);
-    expect(await said()).toMatchObject({ id: 'c', error: { message, data: { code: 'ERR_MESSAGE_TOO_LARGE' } } });
-    for (const [, answer] of ANSWERS) {
-      send(CALL);
-      send(answer((await said()).id));
-      expect(textOf(await said())).toEqual(message);
-    }
-    input.end();
-    await over;
-  },
-);
+test.each(FRONTS)('over %s a message that is too large ends in an error on the side that waits', async (front) => {
+  const { gateway, url } = await asking();
+  const { send, said, end } = await stdioClient(front, gateway, url, MAX_BYTES);
+  send({ method: 'tools/call', params: { name: 'ask', arguments: { data: LONG } }, jsonrpc: '2.0', id: 'c' });
+  const message = expect.stringMatching(/^server "gateway": outgoing message of \d+ bytes, 10000 allowed$/);
+  expect(await said()).toMatchObject({ id: 'c', error: { message, data: { code: 'ERR_MESSAGE_TOO_LARGE' } } });
+  for (const [, answer] of ANSWERS) {
+    send(CALL);
+    send(answer((await said()).id));
+    expect(textOf(await said())).toEqual(message);
+  }
+  await end();
+});

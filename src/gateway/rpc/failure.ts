@@ -4,6 +4,7 @@ import {
   ForbiddenError,
   PoolkitError,
   RateLimitedError,
+  RequestTimeoutError,
   RpcError,
   StartError,
   show,
@@ -62,14 +63,14 @@ export function failureOf(given: unknown, logger: Logger): Failure {
   if (error instanceof Refusal) return error.failure;
   if (error instanceof PoolkitError) {
     const { code, retryable } = error;
-    // What a server wrote to stderr may hold secrets, and is its operator's to read.
+    // What a server wrote may hold secrets, as may what is told of its config: both are its operator's to read.
     const start = startErrorOf(error);
     if (start !== undefined) logger.warn({ error: start, server: start.server }, 'a server did not start');
     const scope = error instanceof ForbiddenError ? error.scope : undefined;
     const after = retryAfterOf(error);
     return {
       code: RPC_CODES.internalError,
-      message: start === undefined ? error.message : `server ${show(start.server)} did not start`,
+      message: start === undefined ? error.message : `server ${show(start.server)} did not start${knownReason(start)}`,
       data: {
         code,
         retryable,
@@ -83,10 +84,46 @@ export function failureOf(given: unknown, logger: Logger): Failure {
 }
 
 /** The failed start behind an error, its own or as a cause: messages quote their causes. */
-function startErrorOf(error: unknown): StartError | undefined {
+const startErrorOf = (error: unknown): StartError | undefined =>
+  causesOf(error).find((each): each is StartError => each instanceof StartError);
+
+/** Of the system's own codes, what clients are told: no word of a server, of its config or of its machine. */
+const REASONS: Readonly<Record<string, string>> = Object.freeze({
+  ENOENT: 'its program, or its folder, was not found',
+  ENOTDIR: 'its program, or its folder, was not found',
+  EACCES: 'its program may not be executed',
+  ECONNREFUSED: 'its connection was refused',
+  ECONNRESET: 'its connection was cut',
+  ENOTFOUND: 'its host is not known',
+  EAI_AGAIN: 'its host could not be looked up',
+  ETIMEDOUT: 'its host did not answer',
+  EHOSTUNREACH: 'its host cannot be reached',
+  ENETUNREACH: 'its host cannot be reached',
+  CERT_HAS_EXPIRED: 'its certificate is not trusted',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is not trusted',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate is not trusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not trusted',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is not trusted',
+});
+
+/** As much of why it did not start as anyone may know. */
+function knownReason(start: StartError): string {
+  const { exitCode, signal } = start;
+  if (typeof exitCode === 'number') return `: it exited with code ${exitCode}`;
+  if (typeof signal === 'string') return `: it ended on ${signal}`;
+  const causes = causesOf(start);
+  if (causes.some((each) => each instanceof RequestTimeoutError)) return ': it did not answer in time';
+  const code = causes.map(({ code }) => code).find((each) => typeof each === 'string' && Object.hasOwn(REASONS, each));
+  return code === undefined ? '' : `: ${REASONS[code]} (${code})`;
+}
+
+/** Of several at once, the first. */
+function causesOf(error: unknown): NodeJS.ErrnoException[] {
+  const causes: NodeJS.ErrnoException[] = [];
   let each = error;
-  for (let depth = 0; each instanceof Error && depth < 8; depth++, each = each.cause) {
-    if (each instanceof StartError) return each;
+  while (each instanceof Error && causes.length < 8) {
+    causes.push(each);
+    each = each.cause ?? (each instanceof AggregateError ? each.errors[0] : undefined);
   }
-  return undefined;
+  return causes;
 }

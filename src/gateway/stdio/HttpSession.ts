@@ -3,11 +3,11 @@ import { eventIdHeader } from '../../connection/http/eventIdHeader.js';
 import type { Clock } from '../../core/clock.js';
 import { messageOf, NotSentError, PoolkitError } from '../../core/errors.js';
 import { sleep } from '../../core/time/sleep.js';
-import { withDeadline } from '../../core/time/within.js';
+import { withDeadline, within } from '../../core/time/within.js';
 import { SingleFlight } from '../../core/wait/SingleFlight.js';
 import type { RequestMessage } from '../rpc/envelope.js';
 import { parseAnswer } from '../rpc/parseAnswer.js';
-import { errorCodeIn } from './answers.js';
+import { type Kept, KeptSettings } from './calls/KeptSettings.js';
 import { type HttpLink, OWN_MS } from './HttpLink.js';
 import { ACCEPT, isHeaderText } from './modernHeaders.js';
 import { answerOf, isEventStream, readResponse, refusalText } from './readResponse.js';
@@ -29,11 +29,7 @@ interface Opened {
 /** A stream that ended is opened again after this long, and then after twice as long, up to the second. */
 const REOPEN_MS = 500;
 const MAX_REOPEN_MS = 10_000;
-/** What holds for as long as a session does. */
-const KEPT: ReadonlySet<string> = new Set(['logging/setLevel', 'resources/subscribe', 'resources/unsubscribe']);
-/** So many subscriptions are made anew, the newest, with params of so many characters, in so many ms. */
-const MAX_KEPT = 1_000;
-const MAX_KEPT_CHARS = 8 * 1_024;
+/** A call waits for so long, in ms, for what is set anew before it. */
 const KEPT_MS = 2_000;
 /** Sessions that are opened for one message, one after another, while gateways come and go. */
 export const MAX_REOPENED = 3;
@@ -48,8 +44,7 @@ export class HttpSession {
   #initialize: RequestMessage | undefined;
   #opened: Opened | undefined;
   #again = 0;
-  /** What its client asked for and was given, and has in the next session, too: by URI, and '' for its log level. */
-  readonly #kept = new Map<string, { readonly method: string; readonly said: string }>();
+  readonly #kept: KeptSettings;
   /** A session was opened anew since its first stream was 404, and no stream was open since. */
   #streamless = false;
 
@@ -58,7 +53,8 @@ export class HttpSession {
 
   constructor(options: HttpSessionOptions) {
     this.#options = options;
-    const { signal } = options;
+    const { signal, clock } = options;
+    this.#kept = new KeptSettings(clock);
     signal.addEventListener('abort', () => this.#stream?.abort(signal.reason), { once: true });
   }
 
@@ -78,22 +74,11 @@ export class HttpSession {
 
   /** The answer to a request of the client came: to its `initialize` it says what is to be said from now on. */
   answered(message: RequestMessage, response: IncomingMessage, answer: string): void {
-    const { method, params, paramsText } = message;
-    if (method === 'initialize') {
-      if ((response.statusCode ?? 0) >= 300) return;
+    if (message.method !== 'initialize') this.#kept.answered(message, answer);
+    else if ((response.statusCode ?? 0) < 300) {
       this.#initialize = message;
       this.#kept.clear();
       this.#open(response, answer);
-    } else if (KEPT.has(method) && errorCodeIn(answer) === undefined) {
-      const key = method === 'logging/setLevel' ? '' : String(params?.['uri']);
-      const said = paramsText ?? JSON.stringify(params ?? {});
-      this.#kept.delete(key);
-      if (method === 'resources/unsubscribe' || said.length > MAX_KEPT_CHARS) return;
-      this.#kept.set(key, { method, said });
-      if (this.#kept.size <= MAX_KEPT) return;
-      // The level stays.
-      const oldest = [...this.#kept.keys()].find((each) => each !== '');
-      if (oldest !== undefined) this.#kept.delete(oldest);
     }
   }
 
@@ -118,7 +103,7 @@ export class HttpSession {
   #reopen(): Promise<Opened> {
     const { clock, signal } = this.#options;
     const late = (): Error => new Error(`initialize was not answered within ${OWN_MS} ms`);
-    return withDeadline({ clock, signal, timeoutMs: OWN_MS, late }, (within) => this.#initializeAgain(within));
+    return withDeadline({ clock, signal, timeoutMs: OWN_MS, late }, (signal) => this.#initializeAgain(signal));
   }
 
   async #initializeAgain(signal: AbortSignal): Promise<Opened> {
@@ -135,21 +120,23 @@ export class HttpSession {
     const opened = this.#open(response, answer);
     const initialized = '{"jsonrpc":"2.0","method":"notifications/initialized"}';
     void link.drain(await link.request({ method: 'POST', headers: this.headers, body: initialized, signal }), clock);
-    const bounds = { clock, signal, timeoutMs: KEPT_MS };
-    await withDeadline(bounds, (within) => this.#askAgain(opened, within)).catch(ignored);
+    const over = this.#stream?.signal ?? signal;
+    const asked = this.#kept.askAgain((kept) => this.#askAgain(kept, over), over);
+    await within(asked, { clock, signal, timeoutMs: KEPT_MS }).catch(ignored);
     // What the client knows may be of before.
     for (const kind of changing(answer)) onMessage(`{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`);
     return opened;
   }
 
-  /** Asks the session for what its client has: a gateway that refuses some of it now has said so to others, too. */
-  async #askAgain(opened: Opened, signal: AbortSignal): Promise<void> {
+  /** Resolves to the answer of this session. */
+  #askAgain({ method, said }: Kept, signal: AbortSignal): Promise<string> {
     const { link, clock } = this.#options;
-    for (const { method, said } of [...this.#kept.values()]) {
-      if (this.#opened !== opened) return;
-      const body = `{"jsonrpc":"2.0","id":"again-${++this.#again}","method":"${method}","params":${said}}`;
-      await link.drain(await link.request({ method: 'POST', headers: this.headers, body, signal }), clock);
-    }
+    const id = JSON.stringify(`again-${++this.#again}`);
+    const body = `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":${said}}`;
+    return withDeadline({ clock, signal, timeoutMs: OWN_MS }, async (signal) => {
+      const response = await link.request({ method: 'POST', headers: this.headers, body, signal });
+      return answerOf(response, id, link.incoming, signal);
+    });
   }
 
   #open({ headers }: IncomingMessage, answer: string): Opened {

@@ -9,6 +9,7 @@ import { type WaitBounds, withDeadline } from '../../core/time/within.js';
 import { NAMED_BY } from '../modern/checkRequest.js';
 import type { Params } from '../rpc/envelope.js';
 import { Refusal } from '../rpc/failure.js';
+import { READS_FAILURES } from './calls/toldFailure.js';
 import { type HttpLink, OWN_MS } from './HttpLink.js';
 import { answerOf } from './readResponse.js';
 
@@ -25,6 +26,7 @@ const MAX_CHARS = 12 * 1_024;
 export const ACCEPT: OutgoingHttpHeaders = Object.freeze({
   accept: 'application/json, text/event-stream',
   'content-type': 'application/json',
+  ...READS_FAILURES,
 });
 
 /** Whether a text can stand in a header as it is. */

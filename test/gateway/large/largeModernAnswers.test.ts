@@ -26,6 +26,11 @@ const answer =
   };
 const COMPLETE = result({ resultType: 'complete' }, { requestState: 'no state' });
 const TOLD = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 'soon' } };
+const broken = ({ res, message: { id } }: Exchange): void => {
+  const part = `{"jsonrpc":"2.0","id":${id},"result":${COMPLETE.slice(0, -10).replace(/\n/g, ' ')}`;
+  res.writeHead(200, { 'content-type': 'text/event-stream' });
+  res.write(`data: ${JSON.stringify(TOLD)}\n\ndata: ${part}`, () => res.destroy());
+};
 
 async function ask(): Promise<(name: string) => Promise<IncomingMessage>> {
   const { pool } = await rawPool(
@@ -34,6 +39,7 @@ async function ask(): Promise<(name: string) => Promise<IncomingMessage>> {
       tools: {
         complete: answer(COMPLETE),
         told: answer(COMPLETE, TOLD),
+        broken,
         asking: answer(result({ resultType: 'input_required', requestState: 'secret' })),
         askingLast: answer(result({ requestState: 'secret' }, { resultType: 'input_required' })),
       },
@@ -81,6 +87,16 @@ test('a large result of a modern server comes in pieces, as JSON and as the last
   const events = (await textOf(stream)).split('\n\n');
   const said = `{"jsonrpc":"2.0","id":"a","result":${COMPLETE.replace(/\n/g, ' ')}}`;
   expect(events.map((each) => each.replace(/^event: message\ndata: /, ''))).toEqual([JSON.stringify(TOLD), said, '']);
+});
+
+test('a large result that breaks off in a stream is followed by the error of its call', async () => {
+  const response = await (await ask())('broken');
+  const [told, part = '', error = '', ...rest] = (await textOf(response))
+    .replaceAll('event: message\ndata: ', '')
+    .split('\n\n');
+  expect([told, rest]).toEqual([JSON.stringify(TOLD), ['']]);
+  expect(() => JSON.parse(part)).toThrow();
+  expect(JSON.parse(error)).toMatchObject({ id: 'a', error: { data: { code: 'ERR_OUTCOME_UNKNOWN' } } });
 });
 
 test('the state that a server has its client keep is sealed in a result in pieces, too', async () => {

@@ -38,8 +38,11 @@ export class CutResponses {
     );
   }
 
-  /** Cuts it. One whose client has gone by itself is not told of. `why`: what happened, in words. */
-  cut(response: ServerResponse, reason: CutReason, why: string): void {
+  /**
+   * Cuts it, unless `told` ends it in a way that tells its client of it. One whose client has gone by itself is not told of. `why`: what happened,
+   * in words.
+   */
+  cut(response: ServerResponse, reason: CutReason, why: string, told: () => boolean = () => false): void {
     const { req, destroyed, writableFinished } = response;
     if (destroyed || writableFinished || req.socket?.destroyed) {
       response.destroy();
@@ -53,6 +56,6 @@ export class CutResponses {
       { reason, why, ...(server && { server }), ...(group && { group }), ...session },
       'a response was cut before its end',
     );
-    response.destroy();
+    if (!told()) response.destroy();
   }
 }

@@ -1,7 +1,9 @@
 import type { ServerResponse } from 'node:http';
 import { LONG_BYTES } from '../../../connection/channel/large/LongMessage.js';
 import type { ResultSink } from '../../../connection/channel/large/ResultSink.js';
+import { errorText, type Failure } from '../../rpc/failure.js';
 import { ownerOf } from '../../session/origin.js';
+import { endedWith } from '../../stdio/calls/toldFailure.js';
 import { cutWhenStalled, cutWhileStalled, NO_ROOM } from '../holdAnswer.js';
 import { JSON_TYPE } from '../respond.js';
 import type { EventStreamBounds } from './EventStream.js';
@@ -15,7 +17,8 @@ const EVENT_END = Buffer.from('}\n\n');
 /**
  * The response to one call whose result is large: it leaves piece by piece as its client takes them, and no more than
  * `maxStreamBufferBytes` is asked for beyond. What has left cannot become an error any more: a result that breaks off
- * breaks the response off too, so that no client takes a part of it for the whole.
+ * breaks the response off too, so that no client takes a part of it for the whole. A stream of events has room for the error behind the event
+ * that is none, and a bridge of ours reads it behind its end.
  */
 export class LargeAnswer implements ResultSink {
   readonly #response: ServerResponse;
@@ -91,10 +94,20 @@ export class LargeAnswer implements ResultSink {
     if (!this.#response.destroyed) cutWhenStalled(this.#response, this.#bounds);
   }
 
-  /** It broke off; `why`, unless its client wanted no more of it. */
-  cut(why?: string): void {
-    if (why === undefined) this.#response.destroy();
-    else this.#bounds.held.cuts.cut(this.#response, 'failed', why);
+  /** It broke off; `failure`: why, of the call of that id, unless its client wanted no more of it. */
+  cut(idText: string, failure?: Failure): void {
+    const response = this.#response;
+    if (failure === undefined) {
+      response.destroy();
+      return;
+    }
+    const told = (): boolean => {
+      if (this.#event) response.end(`\n\n${EVENT_BEGIN}${errorText(idText, failure)}\n\n`);
+      else if (!endedWith(response, failure)) return false;
+      cutWhenStalled(response, this.#bounds);
+      return true;
+    };
+    this.#bounds.held.cuts.cut(response, 'failed', failure.message, told);
   }
 
   #giveBack(bytes: number): void {

@@ -120,7 +120,7 @@ export class PostReply implements Reply {
     if (this.#large !== undefined) {
       this.#left = 0;
       if (result instanceof TakenResult) this.#large.end();
-      else this.#large.cut('its call was sent again');
+      else this.#large.cut(idText, SENT_AGAIN);
       return;
     }
     if (this.#lost !== undefined && result instanceof TakenResult) {
@@ -144,7 +144,7 @@ export class PostReply implements Reply {
   failure(idText: string, error: Failure, status = 200, headers?: Readonly<Record<string, string>>): void {
     if (this.#large !== undefined) {
       this.#left = 0;
-      this.#large.cut(error.message);
+      this.#large.cut(idText, error);
     } else this.#answer(idText, errorText(idText, error), status, headers && { headers });
   }
 
@@ -153,7 +153,7 @@ export class PostReply implements Reply {
     if (this.#large === undefined) this.#settle();
     else {
       this.#left = 0;
-      this.#large.cut();
+      this.#large.cut('');
     }
   }
 
@@ -246,6 +246,12 @@ const headOf = (idText: string): string => `{"jsonrpc":"2.0","id":${idText},"res
 const lost = (bytes: number): Failure => ({
   code: RPC_CODES.internalError,
   message: `the answer of ${bytes} bytes is lost: ${NO_ROOM}`,
+  data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false },
+});
+
+const SENT_AGAIN: Failure = Object.freeze({
+  code: RPC_CODES.internalError,
+  message: 'its call was sent again',
   data: { code: 'ERR_OUTCOME_UNKNOWN', retryable: false },
 });
 

@@ -5,10 +5,12 @@ import type { Clock, Timer } from '../../../core/clock.js';
 import { MessageTooLargeError, messageOf, OutcomeUnknownError, ProtocolError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
 import { idTextOf, type RequestMessage } from '../../rpc/envelope.js';
+import { Refusal } from '../../rpc/failure.js';
 import { isReadHere, noAnswer } from '../answers.js';
 import type { ClientPipe } from '../ClientPipe.js';
 import { isEventStream, LATE_MS, readResponse } from '../readResponse.js';
 import { meaningOf, meaningOfReply } from './meaningOf.js';
+import { failureIn } from './toldFailure.js';
 
 export interface AnswerSink {
   /** Of answers that have not ended. */
@@ -34,6 +36,8 @@ export async function readAnswer(
   let sent: Promise<void> | undefined;
   /** Once: the other messages of its response are none. */
   const isAnswer = (meaning: ReturnType<typeof meaningOf>, text: string): boolean => {
+    const broken = stream ? undefined : failureIn(response);
+    if (broken !== undefined) throw broken;
     if (meaning !== 'answer') {
       if (!stream) throw noAnswer(message.method, response, text);
       logger.debug({ method: message.method }, 'an event answers no call of its stream');
@@ -63,7 +67,8 @@ export async function readAnswer(
       },
     });
   } catch (error) {
-    if ((error instanceof MessageTooLargeError || error instanceof ProtocolError) && !answered) throw error;
+    const isTold = [MessageTooLargeError, ProtocolError, Refusal].some((each) => error instanceof each);
+    if (isTold && !answered) throw error;
     if (!answered) throw new OutcomeUnknownError('gateway', message.method, messageOf(error), { cause: error });
     logger.debug({ error: messageOf(error) }, 'the response to a call was cut behind its answer');
   } finally {
