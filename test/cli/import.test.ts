@@ -32,10 +32,10 @@ function hearing(): string[] {
 }
 
 /** What an import says, in this process. */
-async function importing(files: readonly string[], out: string): Promise<string> {
+async function importing(files: readonly string[], out: string, dryRun = false): Promise<string> {
   const { exitCode } = process;
   const heard = hearing();
-  await importConfigs(files, { out });
+  await importConfigs(files, { out, dryRun });
   process.exitCode = exitCode;
   return heard.join('');
 }
@@ -182,6 +182,16 @@ test('imports into one file at the same time, by whichever of its names, lose no
   const { mcpServers } = JSON.parse(readFileSync(out, 'utf8')) as { mcpServers: object };
   expect(Object.keys(mcpServers).sort()).toEqual(names);
   expect(readdirSync(folder).filter((name) => name.includes('.lock'))).toEqual([]);
+});
+
+test('a config whose folder is not there is named with that, also by --dry-run', async () => {
+  const folder = tempFolder();
+  const good = put(join(folder, 'mcp.json'), '{ "mcpServers": { "good": { "command": "g" } } }');
+  const out = join(folder, 'no/such/mcp.json');
+  const why = `mcp-poolkit: ${out} is not written: there is no folder ${dirname(out)}\n`;
+  expect([await importing([good], out), await importing([good], out, true)]).toEqual([why, why]);
+  const beside = join(good, 'mcp.json');
+  expect(await importing([good], beside)).toBe(`mcp-poolkit: ${beside} is not written: there is no folder ${good}\n`);
 });
 
 test('a URL with a reference in it stays what it is, whether its variable is set or not', async () => {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, isAbsolute, resolve } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf } from '../../core/errors.js';
-import { editFile } from '../../core/files/editFile.js';
+import { editFile, placeOf } from '../../core/files/editFile.js';
 import { MAX_FILE_BYTES, readNamed } from '../../core/files/readWhole.js';
 import { parseTable } from '../../registry/config/configFile.js';
 import { canonical } from '../../registry/config/fingerprint.js';
@@ -74,6 +74,7 @@ async function merge(
   out: string,
   dryRun = false,
 ): Promise<{ lines: string[]; problems: number }> {
+  if (dryRun) await placeOf(out);
   const before = existsSync(out) ? [{ client: 'out', file: out, text: begun(await readNamed(out)) }] : [];
   const servers = new Map<string, Imported>();
   const read = [...before, ...found].map((each) => add(each, servers, out));

@@ -55,6 +55,8 @@ export class WorkerLink implements ReplicaLink {
 
   async note(session: string, name: string, text: string | undefined, lifeMs: number): Promise<void> {
     this.#tell({ type: 'note', session, name, lifeMs, ...(text !== undefined && { text }) });
+    // What is asked behind it is answered once it was read.
+    await this.#ask('alive', this.id);
   }
 
   async notes(session: string): Promise<Readonly<Record<string, string>>> {

@@ -34,7 +34,7 @@ export function readNamed(file: string, maxBytes?: number): Promise<string> {
 }
 
 /** What the system says of a file whose name is told beside it; of any length, it would hide the reason. */
-export const withoutPath = (error: unknown): string => messageOf(error).replace(/, (open|read|stat) '.*'$/s, '');
+export const withoutPath = (error: unknown): string => messageOf(error).replace(/, [a-z]+ '.*'$/s, '');
 
 /** There is more of it than may be read. */
 export class TooLongError extends Error {

@@ -11,8 +11,9 @@ import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { noteOf, type ReplicaMessage, readReplicaMessage } from './messages.js';
 import type { ReplicaLink } from './ReplicaLink.js';
-import { SessionSetUps } from './SessionSetUps.js';
 import { sendingBytes } from './sendingRoom.js';
+import { SessionSetUps } from './setUps/SessionSetUps.js';
+import { ToldSets } from './setUps/ToldSets.js';
 import { ToldCancellations } from './ToldCancellations.js';
 
 export interface ReplicasOptions {
@@ -34,8 +35,11 @@ export interface ListChange {
   readonly notice: ServerNotice;
 }
 
-/** What was noted of a session that is taken up, the newest last; undefined: it holds no more. */
-export type SessionNotes = readonly (readonly [name: string, text: string | undefined])[];
+/** What was noted of a session that is taken up, and what was told of it meanwhile; undefined: it holds no more. */
+export interface SessionNotes {
+  readonly noted: Readonly<Record<string, string>>;
+  readonly told: ReadonlyMap<string, string | undefined>;
+}
 
 /** All replicas hear of a change at once: their clients are told of it once, so long after the first word, in ms. */
 const TOGETHER_MS = 250;
@@ -64,6 +68,7 @@ export class Replicas implements Disposable {
   readonly #asking = new Shares(MAX_ASKING_BYTES);
   readonly #cancelled: ToldCancellations;
   readonly #setUps: SessionSetUps;
+  readonly #sets: ToldSets;
   /** Of sessions whose notes are being read, what is told meanwhile. */
   readonly #readings = new Map<string, Set<Map<string, string | undefined>>>();
   readonly #waiting = new Map<string, { readonly change: ListChange; readonly timer: Timer }>();
@@ -72,6 +77,10 @@ export class Replicas implements Disposable {
     this.#options = options;
     this.#cancelled = new ToldCancellations(options.clock, (calls) => this.#tell({ type: 'cancelled', calls }));
     this.#setUps = new SessionSetUps(options);
+    this.#sets = new ToldSets({
+      notesOf: ({ key }) => this.#notesOf(key),
+      apply: (...set) => this.#setUps.set(...set),
+    });
     this.#listening = options.link.listen(
       (text) => this.#heard(text),
       () => options.onGap(),
@@ -119,10 +128,11 @@ export class Replicas implements Disposable {
     void telling().finally(() => this.#asking.add(origin, -bytes));
   }
 
-  /** A client's request, made by `ask`: once it was answered here, what it set for its session holds everywhere. */
+  /** A client's request, made by `ask`: what it set for its session is noted before it is answered, and holds everywhere. */
   asking(session: Session, method: string, params: Params | undefined, ask: () => Promise<unknown>): Promise<unknown> {
     const [name, text] = noteOf(method, params);
-    return name === undefined ? ask() : this.#setting(session, name, text, ask);
+    if (name === undefined) return ask();
+    return this.#sets.setting(session, name, () => this.#setting(session, name, text, ask));
   }
 
   /** What is noted of a session, and told of it meanwhile; undefined when its client ended it. What cannot be known now is as if it were not. */
@@ -131,11 +141,8 @@ export class Replicas implements Disposable {
     const readings = this.#readings.get(key) ?? new Set();
     this.#readings.set(key, readings.add(told));
     try {
-      const notes = await this.#options.link.notes(key);
-      return notes[ENDED] === undefined ? [...Object.entries(notes), ...told] : undefined;
-    } catch (error) {
-      this.#options.logger.warn({ error: messageOf(error) }, 'what other replicas know of a session cannot be told');
-      return [...told];
+      const noted = (await this.#notesOf(key)) ?? {};
+      return noted[ENDED] === undefined ? { noted, told } : undefined;
     } finally {
       readings.delete(told);
       if (readings.size === 0) this.#readings.delete(key);
@@ -143,8 +150,9 @@ export class Replicas implements Disposable {
   }
 
   /** Sets up a session that was taken up as its client left it. */
-  follow(session: Session, notes: SessionNotes): void {
-    for (const [name, text] of notes) this.#setUps.set(session, name, text);
+  follow(session: Session, { noted, told }: SessionNotes): void {
+    for (const [name, text] of Object.entries(noted)) this.#setUps.set(session, name, text);
+    for (const [name, text] of told) this.#sets.add(session, name, text);
   }
 
   [Symbol.dispose](): void {
@@ -173,8 +181,8 @@ export class Replicas implements Disposable {
     }
     const session = sessions.byKey(message.key);
     if (message.type === 'answered') session?.answered(message.id, message);
-    else if (session !== undefined) this.#setUps.set(session, message.name, message.text);
-    // Its notes were read before that, and it is here behind it.
+    else if (session !== undefined) this.#sets.add(session, message.name, message.text);
+    // Its notes may have been read before that, and it is here behind it.
     else for (const told of this.#readings.get(message.key) ?? []) told.set(message.name, message.text);
   }
 
@@ -195,17 +203,33 @@ export class Replicas implements Disposable {
   }
 
   async #setting(session: Session, name: string, text: string | undefined, ask: () => Promise<unknown>) {
-    const result = await ask().catch((error: unknown) => {
-      // What is given back was not set up here yet.
-      if (text === undefined && error instanceof Refusal && this.#setUps.said(session, name, text)) return {};
+    const result = await ask().catch(async (error: unknown) => {
+      if (text === undefined && error instanceof Refusal && (await this.#isSetElsewhere(session, name))) return {};
       throw error;
     });
     this.#setUps.said(session, name, text);
     const { key, endpoint } = session;
     if (!endpoint.moves || !this.#hasRoom(session, name, text)) return result;
-    this.#note(key, name, text);
+    await this.#note(key, name, text);
     this.#tell({ type: 'set', key, name, ...(text !== undefined && { text }) });
     return result;
+  }
+
+  /** What was not set up here yet, or not heard of, may be given back. */
+  async #isSetElsewhere(session: Session, name: string): Promise<boolean> {
+    if (this.#setUps.said(session, name, undefined)) return true;
+    if (!session.endpoint.moves || Buffer.byteLength(name) > MAX_NOTES_BYTES) return false;
+    return (await this.#notesOf(session.key))?.[name] !== undefined;
+  }
+
+  /** Undefined when it cannot be known. */
+  async #notesOf(key: string): Promise<Readonly<Record<string, string>> | undefined> {
+    try {
+      return await this.#options.link.notes(key);
+    } catch (error) {
+      this.#options.logger.warn({ error: messageOf(error) }, 'what other replicas know of a session cannot be told');
+      return undefined;
+    }
   }
 
   /** One of which nothing is known may be there. */
@@ -251,9 +275,12 @@ export class Replicas implements Disposable {
     return true;
   }
 
-  #note(key: string, name: string, text: string | undefined): void {
+  async #note(key: string, name: string, text: string | undefined): Promise<void> {
     const { link, lifeMs, logger } = this.#options;
-    const noting = async (): Promise<void> => link.note(key, name, text, lifeMs);
-    noting().catch((error: unknown) => logger.warn({ error: messageOf(error) }, NOT_NOTED));
+    try {
+      await link.note(key, name, text, lifeMs);
+    } catch (error) {
+      logger.warn({ error: messageOf(error) }, NOT_NOTED);
+    }
   }
 }

@@ -4,7 +4,7 @@ import { QueueFullError, RpcError, ServerStoppedError } from '../../../src/core/
 import { silentLogger } from '../../../src/core/logger.js';
 import { Gateway } from '../../../src/gateway/Gateway.js';
 import type { ReplicaLink } from '../../../src/gateway/replicas/ReplicaLink.js';
-import { SessionSetUps } from '../../../src/gateway/replicas/SessionSetUps.js';
+import { SessionSetUps } from '../../../src/gateway/replicas/setUps/SessionSetUps.js';
 import { Refusal } from '../../../src/gateway/rpc/failure.js';
 import type { Session } from '../../../src/gateway/session/Session.js';
 import { FakeClock } from '../../../src/testing/FakeClock.js';
@@ -169,8 +169,10 @@ async function gateways() {
       },
       notes: async (key) => {
         const now = { ...notes };
-        const said = (name: string, text?: string) => JSON.stringify({ type: 'set', key, name, text });
-        for (const hear of heard) for (const text of [said('uri x:late', '1'), said('uri x:left')]) hear(text);
+        const said = (name: string) => JSON.stringify({ type: 'set', key, name });
+        notes['uri x:late'] = '1';
+        delete notes['uri x:left'];
+        for (const hear of heard) for (const name of ['uri x:late', 'uri x:left']) hear(said(name));
         return now;
       },
       isAlive: async () => true,

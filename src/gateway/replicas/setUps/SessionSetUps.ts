@@ -1,16 +1,16 @@
-import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import type { Clock, Timer } from '../../core/clock.js';
-import { messageOf } from '../../core/errors.js';
-import { limitedLogger } from '../../core/limitedLogger.js';
-import type { Logger } from '../../core/logger.js';
-import { backoffMs } from '../../core/time/backoff.js';
-import { sleep } from '../../core/time/sleep.js';
-import { inTurnOrNow, spendCaller } from '../../core/time/turns.js';
-import { Turns } from '../../core/wait/Turns.js';
-import { Refusal } from '../rpc/failure.js';
-import type { Session } from '../session/Session.js';
-import { isFinal } from '../session/SessionSubscriptions.js';
-import { requestOf } from './messages.js';
+import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
+import type { Clock, Timer } from '../../../core/clock.js';
+import { messageOf } from '../../../core/errors.js';
+import { limitedLogger } from '../../../core/limitedLogger.js';
+import type { Logger } from '../../../core/logger.js';
+import { backoffMs } from '../../../core/time/backoff.js';
+import { sleep } from '../../../core/time/sleep.js';
+import { inTurnOrNow, spendCaller } from '../../../core/time/turns.js';
+import { Turns } from '../../../core/wait/Turns.js';
+import { Refusal } from '../../rpc/failure.js';
+import type { Session } from '../../session/Session.js';
+import { isFinal } from '../../session/SessionSubscriptions.js';
+import { requestOf } from '../messages.js';
 
 /** So many requests are under way at once: what clients call goes between them. Beyond, origins take turns. */
 const MAX_AT_ONCE = 32;
