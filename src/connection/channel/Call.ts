@@ -104,7 +104,7 @@ export class CallTable {
   /** Ids of calls that were given up and not answered. */
   readonly #givenUp = new Set<number>();
   #onCertain: (() => void)[] = [];
-  /** The newest call's id when the newest notification went out, until a later one is answered. */
+  /** The newest call's id when the newest of what has no answer went out, until a later one is answered. */
   #notifiedAt: number | undefined;
 
   get size(): number {
@@ -147,12 +147,12 @@ export class CallTable {
     return this.values()[0];
   }
 
-  /** Whether an error without an id of ours may be about a notification, which some servers answer so. */
+  /** Whether an error without an id of ours may be about a notification, or a reply, which some servers answer so. */
   get notified(): boolean {
     return this.#notifiedAt !== undefined;
   }
 
-  /** A notification goes out. */
+  /** A notification, or a reply, goes out. */
   notifies(): void {
     this.#notifiedAt = this.#newest;
   }

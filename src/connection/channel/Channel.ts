@@ -51,7 +51,7 @@ export class Channel {
     this.#options = options;
     this.#times = new CallTimes(options);
     const { server, logger, onNotification, onRequest } = options;
-    this.#serverRequests = new ServerRequests(transport, options);
+    this.#serverRequests = new ServerRequests(transport, options, () => this.#pending.notifies());
     const fail = (call: Call, error: unknown): void => this.failCall(call, error);
     const doubt = (call: Call, error: Error): void => this.#times.doubted(call, error);
     this.unread = new Unread(this.#pending, this.counters, options, fail, doubt, (message) => void this.read(message));

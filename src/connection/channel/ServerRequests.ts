@@ -28,13 +28,20 @@ export function methodNotFound(server: string, method: string): RpcError {
 export class ServerRequests {
   readonly #transport: Pick<ChannelTransport, 'post' | 'pathOf'>;
   readonly #bounds: MessageBounds;
+  readonly #onReply: () => void;
   readonly #open = new Map<string | number, AbortController>();
   #openBytes = 0;
   #closed = false;
 
-  constructor(transport: Pick<ChannelTransport, 'post' | 'pathOf'>, bounds: MessageBounds) {
+  /** `onReply`: told of each that goes out. */
+  constructor(
+    transport: Pick<ChannelTransport, 'post' | 'pathOf'>,
+    bounds: MessageBounds,
+    onReply: () => void = () => undefined,
+  ) {
     this.#transport = transport;
     this.#bounds = bounds;
+    this.#onReply = onReply;
   }
 
   /** Where the answer to a request on that call's stream, or on none, goes. */
@@ -109,7 +116,7 @@ export class ServerRequests {
       this.refuse(id, { code: RPC_CODES.internalError, message: messageOf(error) }, path);
       return;
     }
-    if (this.#transport.post(text, path) !== false) return;
+    if (this.#post(text, path) !== false) return;
     const message = `the answer of ${text.length} characters found no room: large ones wait already`;
     this.refuse(id, { code: RPC_CODES.internalError, message }, path);
   }
@@ -132,11 +139,16 @@ export class ServerRequests {
   refuse(id: string | number, refused: Refused, path: ReplyPath | undefined): void {
     const { code, message } = refused;
     try {
-      if (this.#transport.post(encodeRefusal(id, refused, this.#bounds), path) !== false) return;
+      if (this.#post(encodeRefusal(id, refused, this.#bounds), path) !== false) return;
     } catch {
       // The data is what cannot be sent.
     }
-    this.#transport.post(JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: message.slice(0, 256) } }), path);
+    this.#post(JSON.stringify({ jsonrpc: '2.0', id, error: { code, message: message.slice(0, 256) } }), path);
+  }
+
+  #post(text: string, path: ReplyPath | undefined): unknown {
+    this.#onReply();
+    return this.#transport.post(text, path);
   }
 }
 

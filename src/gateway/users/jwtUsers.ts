@@ -121,7 +121,8 @@ async function verified(
       let tried = 0;
       for await (const key of error) {
         if (tried++ === MAX_TRIED) break;
-        const claims = await verified(token, async () => key, options);
+        // One that is too short to be used, as an old one may be, takes no other with it.
+        const claims = await verified(token, async () => key, options).catch(() => undefined);
         if (claims !== undefined) return claims;
       }
       return undefined;

@@ -57,6 +57,21 @@ test('it fails no call while it may be about a notification, nor does what is no
   expect(await call(connection, 'x', js(log, { error: 'refused' }, { id: 1, error }))).toEqual({ n: 4 });
 });
 
+test('it ends no call while it may be about a reply of ours', async () => {
+  const clock = new FakeClock();
+  const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
+  await call(connection, 'x');
+  // A server that takes the answer to what it asked for a request.
+  const js = `${sending({ id: 's1', method: 'roots/list' })} globalThis.later = reply;`;
+  const slow = failure(call(connection, 'x', { js: `${js} setTimeout(() => { ${sending({ id: null, error })} }, 50)` }));
+  await expect.poll(() => connection.counters.orphanRequests).toBe(1);
+  await expect.poll(() => connection.counters.garbage).toBe(1);
+  await clock.advance(10_000);
+  expect(connection.inFlight).toBe(1);
+  await connection.close({ graceMs: 0 });
+  await slow;
+});
+
 test('it ends no call whose server tells of progress behind it', async () => {
   const clock = new FakeClock();
   const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });

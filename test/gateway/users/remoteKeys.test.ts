@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -152,11 +153,11 @@ test('keys are asked for behind the calls once their time is over; after a long 
 });
 
 /** Whom a gateway takes the bearer of a token for. */
-async function userOf(jwks: string, claims: object, key: typeof pair.privateKey, kid?: string) {
+async function userOf(jwks: string, claims: object, key: typeof pair.privateKey, kid?: string, alg = 'ES256') {
   const [issuer, audience] = ['https://issuer.example', 'https://proxy.example'];
   const authenticate = jwtUsers({ issuer, audience, jwks });
   const token = await new SignJWT({ sub: 'ann', ...claims })
-    .setProtectedHeader({ alg: 'ES256', ...(kid !== undefined && { kid }) })
+    .setProtectedHeader({ alg, ...(kid !== undefined && { kid }) })
     .setIssuer(issuer)
     .setAudience(audience)
     .setExpirationTime('5m')
@@ -219,4 +220,15 @@ test('a token is held against sixteen keys at most', async () => {
   expect(await userOf(from.url, {}, pair.privateKey)).toBeUndefined();
   from.answer = (response) => response.end(JSON.stringify({ keys: keys.slice(1) }));
   expect(await userOf(from.url, {}, pair.privateKey)).toMatchObject({ scopes: [] });
+});
+
+test('a key too short to be used, beside the one that a token is of, takes nothing with it', async () => {
+  const from = await issuer();
+  const short: unknown = generateKeyPairSync('rsa', { modulusLength: 1_024 }).publicKey.export({ format: 'jwk' });
+  const rsa = await generateKeyPair('RS256', { extractable: true });
+  const long = await exportJWK(rsa.publicKey);
+  from.answer = (response) => response.end(JSON.stringify({ keys: [short, long] }));
+  expect(await userOf(from.url, {}, rsa.privateKey, undefined, 'RS256')).toMatchObject({ scopes: [] });
+  const stranger = await generateKeyPair('RS256');
+  expect(await userOf(from.url, {}, stranger.privateKey, undefined, 'RS256')).toBeUndefined();
 });
