@@ -31,11 +31,8 @@ export class CallTimes {
   /** Waiting for the transport from now on; one that was sent already, and refused unread, within the time that it has from then. */
   waiting(call: Call): void {
     const nowMs = this.#options.clock.now();
-    this.#wheel.add(
-      call,
-      Math.min(this.#acquireMs(call), leftOf(call.options.untilMs, nowMs), leftOf(call.dueMs, nowMs)),
-      nowMs,
-    );
+    call.doubt = undefined;
+    this.#wheel.add(call, Math.min(this.#acquireMs(call), this.#leftMs(call, nowMs)), nowMs);
   }
 
   /** On its way from now on. Its time begins with the first send: one that was refused unread, and goes out again, has what is left. */
@@ -50,7 +47,7 @@ export class CallTimes {
   /** Its server is at work on it, as `believed`: its time begins anew. */
   anew(call: Call, nowMs: number): void {
     call.doubt = undefined;
-    call.dueMs = (call.asked > 0 ? call.askedMs : nowMs) + this.#timeoutMs(call);
+    call.dueMs = this.#standingMs(call, nowMs) + this.#timeoutMs(call);
     this.#arm(call, nowMs);
   }
 
@@ -81,7 +78,7 @@ export class CallTimes {
   doubted(call: Call, error: Error): void {
     if (call.doubt !== undefined) return;
     const nowMs = this.#options.clock.now();
-    call.doubt = { error, untilMs: nowMs + DOUBT_MS };
+    call.doubt = { error, untilMs: this.#standingMs(call, nowMs) + DOUBT_MS };
     this.#arm(call, nowMs);
   }
 
@@ -120,7 +117,7 @@ export class CallTimes {
     const why = 'a call that it refused unread could not be sent again';
     return new AcquireTimeoutError(
       `server ${server}: ${why}`,
-      Math.min(this.#acquireMs(call), this.#timeoutMs(call)),
+      Math.min(this.#acquireMs(call), this.#timeoutMs(call), this.#totalMs(call)),
       counts,
     );
   }
@@ -139,24 +136,29 @@ export class CallTimes {
   }
 
   #resume(call: Call): void {
-    if (--call.asked > 0 || call.phase !== 'sent') return;
+    if (--call.asked > 0 || call.phase === 'settled') return;
     const nowMs = this.#options.clock.now();
     const heldMs = nowMs - call.askedMs;
     call.heldMs += heldMs;
     call.dueMs += heldMs;
     if (call.doubt !== undefined) call.doubt.untilMs += heldMs;
-    this.#arm(call, nowMs);
+    if (call.phase === 'sent') this.#arm(call, nowMs);
+  }
+
+  /** Where its time stands: `#resume` adds what it stands still for. */
+  #standingMs(call: Call, nowMs: number): number {
+    return call.asked > 0 ? call.askedMs : nowMs;
+  }
+
+  #arm(call: Call, nowMs: number): void {
+    if (call.asked === 0) this.#wheel.add(call, this.#leftMs(call, nowMs), nowMs);
   }
 
   /** Until the first of its bounds. */
-  #arm(call: Call, nowMs: number): void {
-    if (call.asked > 0) return;
-    const untilMs = Math.min(
-      call.dueMs,
-      (call.firstMs ?? nowMs) + call.heldMs + this.#totalMs(call),
-      call.doubt?.untilMs ?? call.dueMs,
-    );
-    this.#wheel.add(call, Math.min(leftOf(untilMs, nowMs), leftOf(call.options.untilMs, nowMs)), nowMs);
+  #leftMs(call: Call, nowMs: number): number {
+    const { dueMs, firstMs = Number.POSITIVE_INFINITY, heldMs, doubt, options } = call;
+    const untilMs = Math.min(dueMs, firstMs + heldMs + this.#totalMs(call), doubt?.untilMs ?? dueMs);
+    return Math.min(leftOf(untilMs, nowMs), leftOf(options.untilMs, nowMs));
   }
 
   #unanswered(call: Call): Error {

@@ -99,3 +99,32 @@ test('the time of a call that stands still while its client is asked goes on whe
   await step(clock, 11_000);
   expect(await failed).toMatchObject({ error: { code: 'ERR_REQUEST_TIMEOUT', timeoutMs: 60_000 }, atMs: at(160_000) });
 });
+
+test('a call that comes into doubt while its time stands still has 5 s from when that goes on', async () => {
+  const { clock, ask, answer, blame, failed } = asking({ pauseWhileAsked: true });
+  await step(clock, 1_000);
+  ask();
+  await step(clock, 20_000);
+  blame();
+  await step(clock, 20_000);
+  answer();
+  await step(clock, 6_000);
+  expect(await failed).toMatchObject({ error: { code: 'ERR_OUTCOME_UNKNOWN' }, atMs: at(46_000) });
+});
+
+test('a call that waits to go out again keeps to its total time, and has what it stood still for', async () => {
+  const short = asking({ maxTotalTimeoutMs: 10_000 });
+  await step(short.clock, 8_000);
+  short.channel.requeue(short.call);
+  await step(short.clock, 3_000);
+  expect(await short.failed).toMatchObject({ error: { code: 'ERR_ACQUIRE_TIMEOUT', timeoutMs: 10_000 }, atMs: at(10_000) });
+  const { clock, channel, call, ask, answer, failed } = asking({ pauseWhileAsked: true });
+  ask();
+  await step(clock, 50_000);
+  channel.requeue(call);
+  answer();
+  await clock.advance(0);
+  channel.markSent(call, clock.now());
+  await step(clock, 61_000);
+  expect(await failed).toMatchObject({ error: { code: 'ERR_REQUEST_TIMEOUT', timeoutMs: 60_000 }, atMs: at(110_000) });
+});
