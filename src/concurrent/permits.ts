@@ -3,7 +3,7 @@ import { RateLimitedError } from '../core/errors.js';
 import { tellListener } from '../core/events.js';
 import { checkAtOnce } from '../core/options.js';
 import { type WaitBounds, within } from '../core/time/within.js';
-import { AbortHub } from '../core/wait/AbortHub.js';
+import { underAll } from '../core/wait/underAll.js';
 import type { LimitedCall, Limiter, LimiterAcquireOptions } from './limiter/Limiter.js';
 import { shareOf } from './Shares.js';
 
@@ -14,8 +14,6 @@ interface TimeLeft {
   within(what: string, ms: number, nowMs: number): number;
   spent(what: string): Error;
 }
-
-const waits = new AbortHub();
 
 /** @throws OptionError for a limiter whose answer is a promise: that would count as a permit, and its refusal as none. */
 const granted = (limiter: Limiter): boolean => checkAtOnce('limiter.tryAcquire', limiter.tryAcquire());
@@ -37,7 +35,7 @@ export function permit(
   const acquireTimeoutMs = left?.within(server, Number.POSITIVE_INFINITY, clock.now());
   const bounds = { clock, timeoutMs: acquireTimeoutMs ?? Number.POSITIVE_INFINITY, late: () => left?.spent(server) };
   const wanted = { acquireTimeoutMs, owner: shareOf(caller) };
-  return waitForPermit(limiter, signal === undefined ? [stopped] : [signal, stopped], wanted, bounds);
+  return waitForPermit(limiter, [signal, stopped], wanted, bounds);
 }
 
 /** For a call that may be left out. @throws RateLimitedError */
@@ -45,22 +43,16 @@ export function freePermit(limiter: Limiter, server: string): void {
   if (!granted(limiter)) throw new RateLimitedError(`server ${server}`, 'local', undefined);
 }
 
-/** `AbortSignal.any` would keep what waits on a signal that lives as long as its server. Nor is a limiter waited for that does not obey. */
-async function waitForPermit(
+/** A limiter is not waited for that does not obey its signal. */
+function waitForPermit(
   limiter: Limiter,
-  signals: readonly AbortSignal[],
+  signals: readonly (AbortSignal | undefined)[],
   wanted: LimiterAcquireOptions,
   bounds: WaitBounds,
 ): Promise<void> {
-  for (const each of signals) each.throwIfAborted();
-  const wait = new AbortController();
-  const watched = signals.map((each) => waits.watch(each, (reason) => wait.abort(reason)));
-  try {
-    const { signal } = wait;
-    await within(Promise.resolve(limiter.acquire({ ...wanted, signal })), { ...bounds, signal });
-  } finally {
-    for (const each of watched) each[Symbol.dispose]();
-  }
+  return underAll(signals, (signal) =>
+    within(Promise.resolve(limiter.acquire({ ...wanted, signal })), { ...bounds, signal }),
+  );
 }
 
 /**

@@ -117,7 +117,10 @@ test('a call that waits to go out again keeps to its total time, and has what it
   await step(short.clock, 8_000);
   short.channel.requeue(short.call);
   await step(short.clock, 3_000);
-  expect(await short.failed).toMatchObject({ error: { code: 'ERR_ACQUIRE_TIMEOUT', timeoutMs: 10_000 }, atMs: at(10_000) });
+  expect(await short.failed).toMatchObject({
+    error: { code: 'ERR_ACQUIRE_TIMEOUT', timeoutMs: 10_000 },
+    atMs: at(10_000),
+  });
   const { clock, channel, call, ask, answer, failed } = asking({ pauseWhileAsked: true });
   ask();
   await step(clock, 50_000);

@@ -2,6 +2,7 @@ import { FairRoom, type Place } from '../../../concurrent/FairRoom.js';
 import { shareOf } from '../../../concurrent/Shares.js';
 import type { Clock } from '../../../core/clock.js';
 import { within } from '../../../core/time/within.js';
+import { underAll } from '../../../core/wait/underAll.js';
 import { costOf } from '../codec/parsingCost.js';
 
 /** What the values of lists cost that are being read, in the units of `costOf`, of all servers of the process; one server takes three quarters. */
@@ -46,7 +47,7 @@ export class ReadingRoom {
         : page.length * MAX_COST_A_BYTE;
     const bounds = { clock, timeoutMs: Math.max(0, timeoutMs), ...(late && { late }) };
     this.#page = await room.take({ group, owner: shareOf(caller), amount: Math.min(most, amount) }, (turn) =>
-      within(turn, { ...bounds, signal: AbortSignal.any(signals.filter((each) => each !== undefined)) }),
+      underAll(signals, (signal) => within(turn, { ...bounds, signal })),
     );
     this.#pages.push(this.#page);
   }

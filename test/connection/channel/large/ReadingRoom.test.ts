@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { ReadingRoom } from '../../../../src/connection/channel/large/ReadingRoom.js';
 import { systemClock } from '../../../../src/core/clock.js';
 
@@ -35,4 +35,23 @@ test('a list of few values has room beside lists that have nearly all of it', as
   await other.take(Buffer.from(JSON.stringify(['x'.repeat(100_000)])), MOST, 1, () => new Error('late'));
   for (const room of [...rooms, other]) room.weighed(0);
   for (const room of [...rooms, other]) room.end();
+});
+
+test('a list that waits ends by each of its signals, none of which keeps anything of it', async () => {
+  const any = vi.spyOn(AbortSignal, 'any');
+  const held = reading('first');
+  await held.take(PAGE, 4 * MOST);
+  const [pool, caller, other] = [new AbortController(), new AbortController(), new AbortController()];
+  const waits = [caller, other].map(({ signal }) => {
+    const room = new ReadingRoom({ server: 'second', clock: systemClock, signals: [pool.signal, signal, undefined] });
+    return room.take(PAGE, MOST).finally(() => room.end());
+  });
+  caller.abort(new Error('its caller left'));
+  await expect(waits[0]).rejects.toThrow('its caller left');
+  pool.abort(new Error('the pool closes'));
+  await expect(waits[1]).rejects.toThrow('the pool closes');
+  // That is a list of all that ever waited under the signal of a pool.
+  expect(any).not.toHaveBeenCalled();
+  held.weighed(0);
+  held.end();
 });
