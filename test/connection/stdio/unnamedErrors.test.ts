@@ -63,7 +63,9 @@ test('it ends no call while it may be about a reply of ours', async () => {
   await call(connection, 'x');
   // A server that takes the answer to what it asked for a request.
   const js = `${sending({ id: 's1', method: 'roots/list' })} globalThis.later = reply;`;
-  const slow = failure(call(connection, 'x', { js: `${js} setTimeout(() => { ${sending({ id: null, error })} }, 50)` }));
+  const slow = failure(
+    call(connection, 'x', { js: `${js} setTimeout(() => { ${sending({ id: null, error })} }, 50)` }),
+  );
   await expect.poll(() => connection.counters.orphanRequests).toBe(1);
   await expect.poll(() => connection.counters.garbage).toBe(1);
   await clock.advance(10_000);
