@@ -23,6 +23,9 @@ test.each([
   ['a line of an event stream', "'data: ' + answer + '\\n'"],
   ['a notice on the same line', `${JSON.stringify(NOTICE)} + answer`],
   ['a notice behind it', `answer + ' ' + ${JSON.stringify(NOTICE)}`],
+  ['a notice and a comma', `${JSON.stringify(NOTICE)} + ', ' + answer`],
+  ['progress that writes over it', "answer + '\\r 50%\\r 100% {}'"],
+  ['progress between messages', `${JSON.stringify(NOTICE)} + '\\r 50%\\r' + answer + '\\r100%'`],
 ])('an answer is read behind what cannot belong to it: %s', async (_, line) => {
   const connection = await open([fixture('hostile-server.mjs')]);
   for (const raw of [false, true]) {
@@ -32,25 +35,46 @@ test.each([
   expect(connection.counters.garbage).toBe(0);
 });
 
-test('an answer behind other text, which may quote it, fails its call after a while, unless the answer itself comes', async () => {
-  const clock = new FakeClock();
-  const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
-  const lost = failure(call(connection, 'x', { js: js("'[stdio] ' + answer") }));
-  await expect.poll(() => connection.counters.garbage).toBe(1);
-  const logged = js("'[debug] ' + answer.replace('1}', '2}') + '\\n' + answer");
-  expect(await call(connection, 'x', { js: logged })).toEqual({ a: 1 });
-  expect(connection.inFlight).toBe(1);
-  await clock.advance(5_100);
-  const message = expect.stringContaining('behind other text');
-  expect(await lost).toMatchObject({ constructor: ProtocolError, message });
-  expect(connection.alive).toBe(true);
-});
+test.each([
+  ['behind', "'[debug] ' + answer", 'stands behind other text'],
+  ['in front of', "answer + ' <- sent'", 'other text behind it'],
+])(
+  'an answer %s other text, which may quote it, fails its call after a while, unless the answer itself comes',
+  async (_, line, why) => {
+    const clock = new FakeClock();
+    const connection = await open([fixture('hostile-server.mjs')], { clock, timeoutMs: 60_000 });
+    const lost = failure(call(connection, 'x', { js: js(line) }));
+    await expect.poll(() => connection.counters.garbage).toBe(1);
+    const logged = js(`${line.replace('answer', "answer.replace('1}', '2}')")} + '\\n' + answer`);
+    expect(await call(connection, 'x', { js: logged })).toEqual({ a: 1 });
+    expect(connection.inFlight).toBe(1);
+    await clock.advance(5_100);
+    const message = expect.stringContaining(why);
+    expect(await lost).toMatchObject({ constructor: ProtocolError, message });
+    expect(connection.alive).toBe(true);
+  },
+);
 
 test('what is no message, or more than messages, is none', () => {
   const [one, two] = ['{"a":"}"}', '{"b":[{}]}'];
   const texts = (text: string): string[] => severalIn(Buffer.from(text)).map(String);
   expect(texts(`${one} ${two}${one}\t`)).toEqual([one, two, one]);
-  for (const text of ['', one, `${one}x`, `${one}[1]`, `${one}{"b":`, '{}'.repeat(401)])
+  expect(texts(`${one} , ${two},${one}`)).toEqual([one, two, one]);
+  expect(texts(`${one}\r x ${two}\r${two}\rx`)).toEqual([one, two]);
+  for (const text of [
+    '',
+    one,
+    `${one}\r\r`,
+    `${one},`,
+    `,${one}`,
+    `${one},,${two}`,
+    `${one}x\r${two}`,
+    `\rx\r${one}`,
+    `${one}x`,
+    `${one}[1]`,
+    `${one}{"b":`,
+    '{}'.repeat(401),
+  ])
     expect(texts(text)).toEqual([]);
   const message = (text: string): string | undefined => messageIn(Buffer.from(text))?.toString();
   expect(message(`x\r${one}`)).toBe(one);

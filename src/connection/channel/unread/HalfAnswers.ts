@@ -1,8 +1,6 @@
 import type { Call, CallTable } from '../Call.js';
 import { skipJson, skipSpace } from '../codec/skipJson.js';
-
-/** Longer lines are none of a log. */
-const MAX_LOG_BYTES = 1_048_576;
+import { MAX_LOG_BYTES } from './valueInFront.js';
 
 /**
  * Half of an answer, or the edges of one, that name no call. It was for one of the calls that were owed an answer when it came: once all others of them are

@@ -8,6 +8,7 @@ import { HalfAnswers } from './HalfAnswers.js';
 import { idAtEdge, idAtEnd, quotedIn } from './idAtEdge.js';
 import { beginsAsAnswer, idsInGarbage, idsInside, mayAnswer } from './idsInGarbage.js';
 import { EDGE_BYTES, type Edges } from './MessageEdges.js';
+import { valueInFront } from './valueInFront.js';
 
 const NONE = Buffer.alloc(0);
 const NOT_JSON = 'is not JSON';
@@ -74,20 +75,21 @@ export class Unread {
   garbage(bytes: Buffer, why?: string, own?: Call): void {
     this.#counters.garbage++;
     const { server, logger } = this.#options;
-    const call = this.answers(bytes);
-    if (call !== undefined) this.#lost(call, `its answer to ${call.method} ${why ?? NOT_JSON}`);
+    const front = why === undefined && own === undefined ? valueInFront(bytes) : undefined;
+    const call = this.answers(front ?? bytes);
+    if (front !== undefined && call !== undefined) this.#beside(call, front, 'has other text behind it in its line');
+    else if (call !== undefined) this.#lost(call, `its answer to ${call.method} ${why ?? NOT_JSON}`);
     if (why !== undefined) {
       logger.warn({ server, bytes: bytes.length }, `a message of the server was dropped: it ${why}`);
     } else if (own === undefined) {
-      const others = idsInGarbage(bytes);
+      const others = new Set(idsInGarbage(bytes));
+      if (front !== undefined && call !== undefined) others.delete(call.id);
       this.#lostAll(others);
       if (call !== undefined || others.size > 0) return;
       const quoted = quotedIn(bytes);
       const its = this.#calls.sent(quoted?.id);
-      // Before anyone has called no log quotes anyone: words without an end of their line came before.
-      if (quoted !== undefined && HANDSHAKES.has(its?.method ?? '')) this.#read(quoted.text);
-      else if (its !== undefined)
-        this.doubts(its, new ProtocolError(server, `its answer to ${its.method} stands behind other text in its line`));
+      if (quoted !== undefined && its !== undefined)
+        this.#beside(its, quoted.text, 'stands behind other text in its line');
       else if (beginsAsAnswer(bytes)) {
         const alone = this.#calls.onlyOwed();
         this.halves.came(bytes, (its) => {
@@ -98,6 +100,12 @@ export class Unread {
         });
       }
     }
+  }
+
+  /** Words beside an answer in its line, which may be a log that quotes it. Before anyone has called none quotes anyone. */
+  #beside(call: Call, answer: Buffer, how: string): void {
+    if (HANDSHAKES.has(call.method)) this.#read(answer);
+    else this.doubts(call, new ProtocolError(this.#options.server, `its answer to ${call.method} ${how}`));
   }
 
   /** More of a message that began as an answer and turned out to be no JSON: fails the calls that it names. */
