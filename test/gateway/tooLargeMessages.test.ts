@@ -3,6 +3,7 @@ import { MessageEdges } from '../../src/connection/channel/unread/MessageEdges.j
 import { messageAtEdges } from '../../src/connection/channel/unread/messageAtEdges.js';
 import type { CallOptions } from '../../src/connection/protocol/messages.js';
 import { Gateway } from '../../src/gateway/Gateway.js';
+import { answerTo, bridgeTo, gateway as gatewayOf, request } from '../support/bridgeTo.js';
 import { closeAfter } from '../support/closeAfter.js';
 import { FakePool } from '../support/FakePool.js';
 import { type Message, RawClient } from '../support/httpClient.js';
@@ -107,5 +108,17 @@ test.each(FRONTS)('over %s a message that is too large ends in an error on the s
     send(answer((await said()).id));
     expect(textOf(await said())).toEqual(message);
   }
+  await end();
+});
+
+test('an answer that finds no room in connect, and has an id that no gateway gave, ends nothing', async () => {
+  const server = gatewayOf((res, { id, method }) => {
+    if (method !== 'hang') res.writeHead(200, { 'content-type': 'application/json' }).end(answerTo(id));
+  });
+  const { send, answered, end } = await bridgeTo(server, { maxBufferedBytes: 20_000 });
+  send(request(1, 'hang'));
+  send({ jsonrpc: '2.0', id: LONG.repeat(2), result: {} });
+  send(request(2, 'ping'));
+  expect((await answered(1))[0]).toMatchObject({ id: 2, result: {} });
   await end();
 });

@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { LARGE_REPLY_CHARS } from '../../connection/channel/ServerRequests.js';
 import type { Edges } from '../../connection/channel/unread/MessageEdges.js';
 import { messageAtEdges } from '../../connection/channel/unread/messageAtEdges.js';
 import { HTTP_DEFAULTS } from '../../connection/net/httpOptions.js';
@@ -142,9 +143,10 @@ export class StdioBridge {
     else this.#fail(idText, failureOf(refusal, this.#logger));
   }
 
-  /** The server that asked is told why it has no answer of the client. */
+  /** The server that asked is told why it has no answer of the client. No gateway gave an id that makes that large: it would find no room either. */
   #answerInstead(idText: string, refusal: PoolkitError): void {
-    this.#onLine(errorText(idText, failureOf(refusal, this.#logger)));
+    const line = errorText(idText, failureOf(refusal, this.#logger));
+    if (line.length <= LARGE_REPLY_CHARS) this.#onLine(line);
   }
 
   /** Never rejects. */
