@@ -9,7 +9,7 @@ import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { Callers } from '../../session/callers/Callers.js';
 import { lateFor } from '../../session/callers/crowding.js';
 import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
-import { type Known, KnownLists, type ListHints } from './KnownLists.js';
+import { type Known, KnownLists, type Listing } from './KnownLists.js';
 import { capabilityOf, listOf, NO_ITEMS, type ServerList } from './ServerList.js';
 import { sameItems } from './sameItems.js';
 import { type ValidItems, validItems } from './validItems.js';
@@ -25,13 +25,6 @@ export interface CatalogOptions {
   readonly logger: Logger;
   /** Aborts what is being listed. */
   readonly signal: AbortSignal;
-}
-
-/** One server's list, as a cache gives it. */
-export interface Listing<T> extends ListHints {
-  readonly items: readonly T[];
-  /** It may be another by now, or its server is down: it is asked for again behind. */
-  readonly stale: boolean;
 }
 
 export interface CatalogSource<T> {
@@ -115,16 +108,21 @@ export class Catalog<K extends ListKind> {
 
   /** What all servers offer `session`, for one who asks for their lists. */
   lists(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
-    const { callers, serverWaitMs } = this.#options;
-    return this.#within(session, (server) => (callers.isShutOut(server, session) ? 0 : serverWaitMs));
+    const { callers } = this.#options;
+    return this.#within(session, (server) => (callers.isShutOut(server, session) ? 0 : this.#waitMs(server)));
   }
 
   /** The same for what one server says, which no other is to hold up: each is waited for that long once. */
   listsSoon(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
     return this.#within(session, (server) => {
       const { asked, missed } = this.#listsOf(server, session);
-      return missed.has(server) ? 0 : asked.has(server) ? AGAIN_WAIT_MS : this.#options.serverWaitMs;
+      return missed.has(server) ? 0 : asked.has(server) ? AGAIN_WAIT_MS : this.#waitMs(server);
     });
+  }
+
+  #waitMs(server: string): number {
+    const { callers, serverWaitMs } = this.#options;
+    return callers.failures.waitMs(server, this.#kind, serverWaitMs);
   }
 
   async #within(session: Downstream, waitMs: (server: string) => number): Promise<ServerList<ListItems[K]>[]> {
@@ -253,7 +251,7 @@ export class Catalog<K extends ListKind> {
 
   /** Never rejects. */
   async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<ValidListing<ListItems[K]> | undefined> {
-    const { pool, listTimeoutMs, logger, clock, signal } = this.#options;
+    const { pool, callers, listTimeoutMs, logger, clock, signal } = this.#options;
     const bounds = { clock, timeoutMs: listTimeoutMs, signal };
     let caller: Caller | undefined;
     const late = (): Error => lateFor({ pool, clock, caller }, server, `${this.#kind}/list`, listTimeoutMs);
@@ -267,10 +265,12 @@ export class Catalog<K extends ListKind> {
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
       );
+      if (!listing.stale) callers.failures.told(server, this.#kind);
       return { ...listing, ...(await this.#valid(server, listing.items)) };
     } catch (error) {
       if (signal.aborted) return void this.lastErrors.set(server, signal.reason);
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
+      callers.failures.told(server, this.#kind, error);
       // The very same error is one that is remembered: the server was not asked again.
       if (this.lastErrors.get(server) !== error && !(error instanceof ServerStoppedError)) {
         const told = { server, kind: this.#kind, error: keptText(messageOf(error)) };

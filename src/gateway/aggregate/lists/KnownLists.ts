@@ -8,6 +8,13 @@ export interface ListHints {
   readonly cacheScope?: 'public' | 'private' | undefined;
 }
 
+/** One server's list, as a cache gives it. */
+export interface Listing<T> extends ListHints {
+  readonly items: readonly T[];
+  /** It may be another by now, or its server is down: it is asked for again behind. */
+  readonly stale: boolean;
+}
+
 /** A server's list as it was told last. */
 export interface Known<T> {
   readonly items: readonly T[];

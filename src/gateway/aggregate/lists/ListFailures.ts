@@ -1,5 +1,5 @@
 import type { Clock } from '../../../core/clock.js';
-import { keptError, MessageTooLargeError, ProtocolError } from '../../../core/errors.js';
+import { keptError, MessageTooLargeError, ProtocolError, RequestTimeoutError } from '../../../core/errors.js';
 import { backoffMs } from '../../../core/time/backoff.js';
 import type { Caller, ListKind, McpPool } from '../../../pool/McpPool.js';
 
@@ -11,18 +11,25 @@ interface Failure {
 
 /** How long a list that is at fault is not asked for again: doubling with each time it still is. */
 const AGAIN = Object.freeze({ initialMs: 1_000, maxMs: 30_000, jitterRatio: 0 });
+/** How long clients do not wait for a list that took all of its time and did not come: doubling with each time it still does not. */
+const LATE = Object.freeze({ initialMs: 30_000, maxMs: 600_000, jitterRatio: 0 });
+/** So long they do all the same, in ms: it may come at once by now. */
+const LATE_WAIT_MS = 250;
 /** Failures that are remembered; the oldest makes room. */
 const MAX_FAILURES = 1_000;
 
 /**
  * Lists whose own content was the failure: too large, too costly, or no list. The same would come again, at the same cost, with each
  * request of any client; so `listAll` rejects with the same error for a while, until `forget`. What a server that is down
- * rejects with is not remembered: the pool itself knows when to try again.
+ * rejects with is not remembered: the pool itself knows when to try again. One that did not come in all of its time is asked for each time, and clients
+ * wait for it a moment only.
  */
 export class ListFailures {
   readonly #pool: Pick<McpPool, 'listAll'>;
   readonly #clock: Clock;
   readonly #failures = new Map<string, Failure>();
+  /** Lists that took all of their time. */
+  readonly #late = new Map<string, Omit<Failure, 'error'>>();
 
   constructor(pool: Pick<McpPool, 'listAll'>, clock: Clock) {
     this.#pool = pool;
@@ -48,8 +55,24 @@ export class ListFailures {
 
   /** It may be another list by now: the next to ask has its server asked. */
   forget(server: string, kind: ListKind): void {
-    const start = keyOf(server, kind, undefined);
+    const start = listKey(server, kind);
     for (const key of this.#failures.keys()) if (key.startsWith(start)) this.#failures.delete(key);
+    this.#late.delete(start);
+  }
+
+  /** What came of a list that was asked for. */
+  told(server: string, kind: ListKind, error?: unknown): void {
+    const key = listKey(server, kind);
+    const times = (this.#late.get(key)?.times ?? 0) + 1;
+    if (error === undefined) this.#late.delete(key);
+    else if (error instanceof RequestTimeoutError)
+      this.#late.set(key, { times, untilMs: this.#clock.now() + backoffMs(times, LATE) });
+  }
+
+  /** How long a client waits for a list, of `waitMs`: others have waited in vain for what its server leaves unanswered. */
+  waitMs(server: string, kind: ListKind, waitMs: number): number {
+    const late = this.#late.get(listKey(server, kind));
+    return late !== undefined && this.#clock.now() < late.untilMs ? Math.min(LATE_WAIT_MS, waitMs) : waitMs;
   }
 
   #add(key: string, error: unknown): void {
@@ -61,6 +84,8 @@ export class ListFailures {
   }
 }
 
+const listKey = (server: string, kind: ListKind): string => JSON.stringify([server, kind]);
+
 /** Begins alike for all callers of one list. */
 const keyOf = (server: string, kind: ListKind, caller: Caller | undefined): string =>
-  `${JSON.stringify([server, kind])}${JSON.stringify([caller?.principal, caller?.key])}`;
+  `${listKey(server, kind)}${JSON.stringify([caller?.principal, caller?.key])}`;
