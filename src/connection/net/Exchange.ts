@@ -267,14 +267,15 @@ export abstract class Exchange extends ResponseReader implements Outgoing {
 
   /** False, and failed, when the body is in an encoding that is not read here. */
   #decode(encoding: string, resume: () => void): boolean {
-    const { server } = this.endpoint;
-    this.#decoder = BodyDecoder.for(encoding, server, {
+    this.#decoder = BodyDecoder.for(encoding, this.endpoint, this, {
       onData: (chunk) => this.#over || (this.#guarded(() => this.#data(chunk)) ?? true),
       onEnd: () => this.#guarded(() => this.#complete(undefined)),
       onError: (error) => this.#refuse(error),
+      onFull: (error) => this.#broke(error),
       onResume: resume,
     });
-    if (this.#decoder === undefined) this.#refuse(wrongEncoding(server, encoding, 'which was not asked for'));
+    if (this.#decoder === undefined)
+      this.#refuse(wrongEncoding(this.endpoint.server, encoding, 'which was not asked for'));
     return this.#decoder !== undefined;
   }
 

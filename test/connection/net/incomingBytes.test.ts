@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
+import { type BrotliCompress, constants, createBrotliCompress } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { IncomingBytes } from '../../../src/connection/net/body/IncomingBytes.js';
 import { httpPool, rawPool, tool } from '../../support/httpPool.js';
@@ -8,6 +9,15 @@ import { RawServer, said } from '../../support/rawServer.js';
 const MIB = 2 ** 20;
 
 const outcome = (call: Promise<string>): Promise<string | Error> => call.catch((error: Error) => error);
+
+/** What so much of a text is as a compressor flushes it. */
+async function flushed(compressor: BrotliCompress, text: Buffer): Promise<Buffer> {
+  const parts: Buffer[] = [];
+  compressor.on('data', (part: Buffer) => void parts.push(part));
+  compressor.write(text);
+  await new Promise<void>((resolve) => compressor.flush(resolve));
+  return Buffer.concat(parts);
+}
 
 /** Answers of 900 KiB that stop before their end, until they are let go on. */
 test.each(['json', 'events'] as const)(
@@ -50,6 +60,29 @@ test.each(['json', 'events'] as const)(
     }
   },
 );
+
+test('what is held to decode answers that came compressed unasked counts as on its way, and no more once they have ended', async () => {
+  const responses: ServerResponse[] = [];
+  // Comments: some megabytes of them are a hundred bytes on their way.
+  const params = { [constants.BROTLI_PARAM_LGWIN]: 24 };
+  const packed = await flushed(createBrotliCompress({ params }), Buffer.alloc(4 * MIB, ': comment\n'));
+  const open = async ({ res }: { res: ServerResponse }): Promise<void> => {
+    res.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'br' }).write(packed);
+    responses.push(res);
+  };
+  const { pool } = await rawPool({ tools: { open: open as never } }, { maxIncomingBytes: 12 * MIB });
+  for (let round = 0; round < 2; round++) {
+    const ended = [1, 2, 3].map(() => outcome(tool(pool, 'open')));
+    expect(await Promise.race(ended)).toMatchObject({
+      code: 'ERR_MESSAGE_TOO_LARGE',
+      message: expect.stringContaining('maxIncomingBytes'),
+    });
+    await expect.poll(() => responses.length).toBe(3);
+    for (const each of responses.splice(0)) each.destroy();
+    await Promise.all(ended);
+  }
+  expect(packed.length).toBeLessThan(1_000);
+});
 
 test('a server that leaves answers open takes nothing that the answers of others need, nor opens their breakers', async () => {
   let coming = 0;

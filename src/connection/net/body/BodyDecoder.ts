@@ -7,16 +7,30 @@ import {
   type Unzip,
 } from 'node:zlib';
 import { ProtocolError, show } from '../../../core/errors.js';
+import type { Incoming, NoRoomError } from './IncomingBytes.js';
 import { headerOf, type RawHeaders } from './responseHeaders.js';
+import type { LongReader } from './WholeBody.js';
 
 export interface BodyDecoderSink {
   /** False when nothing more is to come until `resume`. */
   onData(chunk: Buffer): boolean;
   onEnd(): void;
   onError(error: Error): void;
+  /** There is no room for what it holds. */
+  onFull(error: NoRoomError): void;
   /** The response may go on. */
   onResume(): void;
 }
+
+/** Whose response it is, and what it counts to. */
+interface Responding {
+  readonly server: string;
+  readonly incoming: Incoming;
+}
+
+/** Of what it has decoded a decoder holds the newest, which later bytes refer to, in bytes: outside of the heap, and up to 100,000 times what came. */
+const UNZIP_WINDOW = 32 * 1_024;
+const BROTLI_WINDOW = 16 * 1_024 * 1_024;
 
 /** A response's encoding; undefined when it has none. */
 export function encodingOf(headers: RawHeaders): string | undefined {
@@ -31,37 +45,51 @@ export function wrongEncoding(server: string, encoding: string, what: string, ca
 
 /**
  * Decodes a body that came compressed although `accept-encoding: identity` was sent: some servers and proxies compress
- * whatever is asked. Its output is bounded by who reads it, chunk by chunk.
+ * whatever is asked. Its output is bounded by who reads it, chunk by chunk; what it holds itself counts as on its way.
  */
 export class BodyDecoder {
   readonly #stream: Unzip | BrotliDecompress;
+  readonly #incoming: Incoming;
+  readonly #reader: LongReader;
+  readonly #maxHeld: number;
+  #held = 0;
+  #share: string | undefined;
   #over = false;
 
-  /** Undefined for an encoding that is not read here. */
-  static for(encoding: string, server: string, sink: BodyDecoderSink): BodyDecoder | undefined {
+  /** Undefined for an encoding that is not read here. `reader`: whose share it is. */
+  static for(encoding: string, of: Responding, reader: LongReader, sink: BodyDecoderSink): BodyDecoder | undefined {
     const flush = { flush: constants.Z_SYNC_FLUSH, finishFlush: constants.Z_SYNC_FLUSH };
     switch (encoding) {
       case 'gzip':
       case 'x-gzip':
-        return new BodyDecoder(createUnzip(flush), encoding, server, sink);
+        return new BodyDecoder(createUnzip(flush), encoding, of, reader, sink);
       case 'deflate':
-        return new BodyDecoder(createInflate(flush), encoding, server, sink);
-      case 'br':
-        return new BodyDecoder(
-          createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH }),
-          encoding,
-          server,
-          sink,
-        );
+        return new BodyDecoder(createInflate(flush), encoding, of, reader, sink);
+      case 'br': {
+        const brotli = createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH });
+        return new BodyDecoder(brotli, encoding, of, reader, sink);
+      }
       default:
         return undefined;
     }
   }
 
-  private constructor(stream: Unzip | BrotliDecompress, encoding: string, server: string, sink: BodyDecoderSink) {
+  private constructor(
+    stream: Unzip | BrotliDecompress,
+    encoding: string,
+    { server, incoming }: Responding,
+    reader: LongReader,
+    sink: BodyDecoderSink,
+  ) {
     this.#stream = stream;
+    this.#maxHeld = encoding === 'br' ? BROTLI_WINDOW : UNZIP_WINDOW;
+    this.#incoming = incoming;
+    this.#reader = reader;
     stream.on('data', (chunk: Buffer) => {
-      if (!this.#over && !sink.onData(chunk)) stream.pause();
+      if (this.#over) return;
+      const full = this.#hold(chunk.length);
+      if (full !== undefined) sink.onFull(full);
+      else if (!sink.onData(chunk)) stream.pause();
     });
     stream.on('end', () => {
       if (!this.#over) sink.onEnd();
@@ -87,8 +115,18 @@ export class BodyDecoder {
     this.#stream.end();
   }
 
+  #hold(bytes: number): NoRoomError | undefined {
+    const more = Math.min(bytes, this.#maxHeld - this.#held);
+    if (more === 0) return undefined;
+    if (this.#held === 0) this.#share = this.#reader.share;
+    this.#held += more;
+    return this.#incoming.change(more, this.#share);
+  }
+
   close(): void {
     this.#over = true;
     this.#stream.destroy();
+    if (this.#held > 0) this.#incoming.change(-this.#held, this.#share);
+    this.#held = 0;
   }
 }
