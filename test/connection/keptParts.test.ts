@@ -105,7 +105,7 @@ test.each([
 });
 
 test('what takes a long message keeps nothing of what stands before its result', () => {
-  const before = `{"junk":"${'x'.repeat(MIB - 100_000)}","id":1,"result":{"a":"`;
+  const before = `{"jsonrpc":"2.0","junk":"${'x'.repeat(MIB - 100_000)}","id":1,"result":{"a":"`;
   let taken: readonly Buffer[] = [];
   const message = new LongMessage([Buffer.from(before)], true, (parts) => {
     taken = parts;
