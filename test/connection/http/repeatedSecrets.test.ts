@@ -98,6 +98,31 @@ test('what it repeats of the place that its event stream named reaches no caller
   expect(((await failure(tool(pool, 'echo'))) as Error).message).toContain('Cannot POST /***: no ***');
 });
 
+test.each([
+  ['short', 1, 'ERR_RPC'],
+  ['long', 100, 'ERR_PROTOCOL'],
+])(
+  'of what a server says at a %s path of its own choice so much is looked through as takes no time',
+  async (_, times, code) => {
+    const place = `/${'0123456789/'.repeat(times)}moved`;
+    const { url } = await RawServer.listen({
+      before: ({ message, req, res, json }) => {
+        const { id, method } = message ?? {};
+        const error = { code: -32_602, message: `no: ${req.url} ${'x'.repeat(8_192)}` };
+        if (method !== 'tools/call') return undefined;
+        if (req.url === place) json({ jsonrpc: '2.0', id, error }, 422);
+        else res.writeHead(308, { location: place }).end();
+        return true;
+      },
+    });
+    const pool = httpPool();
+    pool.addServer({ name: 'raw', transport: 'http', url, era: 'legacy' });
+    const told = (await failure(tool(pool, 'x'))) as Error;
+    expect(told).toMatchObject({ code, message: expect.stringContaining('no: /***/') });
+    expect(told.message).not.toContain('0123456789');
+  },
+);
+
 test('a secret is found as it is, in a URL, in a form, in JSON, as a password and beside others', () => {
   const secret = 'p "ä/+\ud83d\ude00 w';
   const basic = `Basic ${Buffer.from(`user:${secret}`).toString('base64')}`;
