@@ -14,6 +14,7 @@ export {
   RateLimitedError,
   StartError,
   type StartErrorDetail,
+  sessionAwaited,
 } from './errors/delays.js';
 export { keptError, keptText } from './errors/keptError.js';
 export { endOf, neverRan } from './errors/neverRan.js';

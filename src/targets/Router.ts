@@ -3,7 +3,7 @@ import { LatencyWindow } from '../concurrent/balance/LatencyWindow.js';
 import type { BalancerPick } from '../concurrent/balance/pick/BalancerPick.js';
 import { RetryBudget } from '../concurrent/balance/RetryBudget.js';
 import { type Caller, callerName } from '../connection/calls/Caller.js';
-import { AcquireTimeoutError, endOf, neverRan, ProtocolError, ServerStoppedError } from '../core/errors.js';
+import { endOf, neverRan, ProtocolError, ServerStoppedError } from '../core/errors.js';
 import { type RefusableCall, Refusals } from './Refusals.js';
 import {
   aside,
@@ -11,6 +11,7 @@ import {
   endAnswered,
   endFailed,
   failureOf,
+  isLate,
   type RoutedCall,
   type RoutedOptions,
   type RouterCounts,
@@ -19,15 +20,12 @@ import {
 import { Shadow } from './Shadow.js';
 import { hashKey, SEVERAL } from './Stickiness.js';
 import type { RoutedServer, Target } from './Target.js';
-import { leftOf, type Walk } from './walk.js';
+import { leftOf, OTHER_AFTER_MS, type Walk } from './walk.js';
 
 /** Retries of one call that may have run already, hedges not counted. */
 const MAX_REPEATS = 2;
 
 const SAME_TASK = 'several of its targets gave the same task id, so that whose task is meant cannot be known';
-
-/** How long a call waits for a target that starts before another one is tried, or started, too; the start goes on. */
-const OTHER_AFTER_MS = 1_000;
 
 /**
  * Sends each call to one of several targets, and to another where the first fails in a way that allows it: what provably never
@@ -212,22 +210,25 @@ export class Router<S extends RoutedServer, O extends RoutedOptions> {
       }
       const { target, pick } = chosen;
       walk.tried.add(target.id);
-      const yields = chosen.starts && (walk.late.size > 0 || targets.hasWell(walk.tried, this.#avoider(refusable)));
+      const elsewhere = walk.late.size > 0 || targets.hasWell(walk.tried, this.#avoider(refusable));
+      const yields = chosen.starts && elsewhere;
       const measured = targets.canary !== undefined && outrun === undefined;
       const startedMs = measured ? clock.now() : 0;
       try {
         const left = yields || again ? leftOf(given, walk, this.#options, yields ? OTHER_AFTER_MS : undefined) : given;
-        const answer = await this.#answered(call, await call.send(target.server, left), target, pick);
+        const own = elsewhere ? { ...left, sessionWaitMs: OTHER_AFTER_MS } : left;
+        const answer = await this.#answered(call, await call.send(target.server, own), target, pick);
         // A hedge records what it waited for by itself.
         if (measured) this.#latencies.record(clock.now() - startedMs);
         return answer;
       } catch (error) {
         again = true;
         const nowMs = clock.now();
-        const isLate = yields && error instanceof AcquireTimeoutError;
-        if (isLate && nowMs < walk.untilMs && nowMs < walk.acquireUntilMs) {
+        if (isLate(error, yields) && nowMs < walk.untilMs && nowMs < walk.acquireUntilMs) {
           pick?.withdrawn();
           walk.late.add(target.id);
+          // The next of its kind would wait as long.
+          if (!yields) this.#refusals.failed(target.id, refusable, error, { lateMs: OTHER_AFTER_MS });
           continue;
         }
         const lost = given.signal?.aborted === true && outrun?.() === true;

@@ -7,6 +7,7 @@ import { type CallOptions, LIST_METHODS, type Params, type RequestHandler } from
 import { isObject } from '../connection/protocol/objectOf.js';
 import type { Clock } from '../core/clock.js';
 import {
+  AcquireTimeoutError,
   BackingOffError,
   CircuitOpenError,
   ClosedError,
@@ -23,6 +24,7 @@ import {
   RpcError,
   ServerStoppedError,
   StartError,
+  sessionAwaited,
 } from '../core/errors.js';
 import { utf8Text } from '../core/text/utf8Text.js';
 import { isOwnEnd } from '../core/wait/Cancellation.js';
@@ -118,6 +120,10 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof RateLimitedError) return error.source === 'upstream' ? 'refused' : 'stands';
   return isServerFault(error) ? 'unknown' : 'stands';
 }
+
+/** Whether a target was not there in time, and another one may be: `yields` where it was to start, else it replaces its session. */
+export const isLate = (error: unknown, yields: boolean): boolean =>
+  sessionAwaited.has(error as object) || (yields && error instanceof AcquireTimeoutError);
 
 /** What a router has counted. */
 export interface RouterCounts {

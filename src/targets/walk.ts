@@ -16,6 +16,9 @@ export interface Walk {
   told: unknown;
 }
 
+/** How long a call waits for a target that starts, or replaces its session, before another one is tried, or started, too; that goes on. */
+export const OTHER_AFTER_MS = 1_000;
+
 /** What is left of its time for another attempt, which waits for its target no longer than `startMs`. @throws AcquireTimeoutError */
 export function leftOf<S extends RoutedServer, O extends RoutedOptions>(
   given: O,

@@ -33,6 +33,8 @@ export class Call extends WheelEntry implements AbortEntry {
   readonly options: CallOptions;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: unknown) => void;
+  /** It waits for a session in the place of a lost one. */
+  awaitsSession = false;
   /** Its text, while a transport holds it back; emptied when it is on its way. */
   text = '';
   phase: CallPhase = 'queued';

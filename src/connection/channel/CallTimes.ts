@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.js';
-import { AcquireTimeoutError, confirmAlive, RequestTimeoutError } from '../../core/errors.js';
+import { AcquireTimeoutError, confirmAlive, RequestTimeoutError, sessionAwaited } from '../../core/errors.js';
 import { TimeoutWheel } from '../../core/time/TimeoutWheel.js';
 import type { Call } from './Call.js';
 
@@ -29,7 +29,8 @@ export class CallTimes {
   }
 
   /** Waiting for the transport from now on; one that was sent already, and refused unread, within the time that it has from then. */
-  waiting(call: Call): void {
+  waiting(call: Call, awaitsSession = false): void {
+    call.awaitsSession = awaitsSession;
     const nowMs = this.#options.clock.now();
     call.doubt = undefined;
     this.#wheel.add(call, Math.min(this.#acquireMs(call), this.#leftMs(call, nowMs)), nowMs);
@@ -112,14 +113,12 @@ export class CallTimes {
     const { server } = this.#options;
     if (call.phase !== 'queued') return this.#unanswered(call);
     const counts = { live: 1, creating: 0, dying: 0, slots: calls, inUse: calls, waiting: 0 };
-    if (call.firstMs === undefined)
-      return new AcquireTimeoutError(`server ${server}: its input is blocked`, this.#acquireMs(call), counts);
-    const why = 'a call that it refused unread could not be sent again';
-    return new AcquireTimeoutError(
-      `server ${server}: ${why}`,
-      Math.min(this.#acquireMs(call), this.#timeoutMs(call), this.#totalMs(call)),
-      counts,
-    );
+    const acquireMs = this.#acquireMs(call);
+    const limitMs =
+      call.firstMs === undefined ? acquireMs : Math.min(acquireMs, this.#timeoutMs(call), this.#totalMs(call));
+    const error = new AcquireTimeoutError(`server ${server}: ${whyNotSent(call)}`, limitMs, counts);
+    if (call.awaitsSession && limitMs === acquireMs) sessionAwaited.add(error);
+    return error;
   }
 
   close(): void {
@@ -172,7 +171,8 @@ export class CallTimes {
   }
 
   #acquireMs(call: Call): number {
-    return call.options.acquireTimeoutMs ?? this.#options.acquireTimeoutMs;
+    const { acquireTimeoutMs = this.#options.acquireTimeoutMs, sessionWaitMs = acquireTimeoutMs } = call.options;
+    return call.awaitsSession ? Math.min(acquireTimeoutMs, sessionWaitMs) : acquireTimeoutMs;
   }
 
   #timeoutMs(call: Call): number {
@@ -193,6 +193,12 @@ export class CallTimes {
     const { untilMs = Number.POSITIVE_INFINITY } = call.options;
     return Math.min(this.#timeoutMs(call), tookMs, Math.max(0, Math.round(untilMs - firstMs)));
   }
+}
+
+function whyNotSent({ firstMs, awaitsSession, carrier }: Call): string {
+  if (firstMs !== undefined) return 'a call that it refused unread could not be sent again';
+  if (awaitsSession) return 'its session is being replaced';
+  return carrier === undefined ? 'its input is blocked' : 'its connections';
 }
 
 function leftOf(untilMs: number | undefined, nowMs: number): number {

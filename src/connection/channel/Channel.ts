@@ -133,16 +133,16 @@ export class Channel {
     this.#times.sent(call, nowMs);
   }
 
-  /** The transport cannot take the call now: it waits, no longer than its `acquireTimeoutMs`. */
-  markWaiting(call: Call): void {
-    this.#times.waiting(call);
+  /** The transport cannot take the call now: it waits, no longer than its `acquireTimeoutMs`, for a new session as long as it says. */
+  markWaiting(call: Call, awaitsSession = false): void {
+    this.#times.waiting(call, awaitsSession);
   }
 
   /** The server refused the call unread, so that it provably never ran: it waits to be sent again. */
-  requeue(call: Call): void {
+  requeue(call: Call, awaitsSession?: boolean): void {
     call.phase = 'queued';
     this.counters.calls--;
-    this.markWaiting(call);
+    this.markWaiting(call, awaitsSession);
   }
 
   /**

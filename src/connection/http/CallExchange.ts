@@ -241,7 +241,7 @@ export class CallExchange extends CallRequest {
     else {
       this.#resent = true;
       this.#resumeAt = undefined;
-      channel.requeue(this.call);
+      channel.requeue(this.call, true);
     }
     this.#transport.sessionLost(this.session);
     if (again) this.resend();

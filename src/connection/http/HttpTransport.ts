@@ -101,7 +101,7 @@ export class HttpTransport implements HttpCallTransport {
     if (HANDSHAKES.includes(call.method)) this.handshakeStatus = 0;
     else if (this.#held !== undefined) {
       this.#held.push(new WeakRef(exchange));
-      this.channel.markWaiting(call);
+      this.channel.markWaiting(call, true);
       return;
     }
     exchange.start();

@@ -82,6 +82,8 @@ export interface CallOptions {
   readonly toolDefinition?: Tool;
   /** Longest wait, in ms, for a slot and for the transport to take the call. @defaultValue the server's `acquireTimeoutMs` */
   readonly acquireTimeoutMs?: number;
+  /** @internal Longest wait, in ms, for a new session of the server in the place of a lost one. */
+  readonly sessionWaitMs?: number;
   /** Longest call, in ms from its first send: what is refused unread, and sent again, has what is left. @defaultValue the server's `timeouts` */
   readonly timeoutMs?: number;
   /** Progress starts `timeoutMs` anew. @defaultValue false */

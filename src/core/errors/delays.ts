@@ -55,6 +55,9 @@ export class AcquireTimeoutError extends PoolkitError {
   }
 }
 
+/** Errors of calls that waited for a new session of their server: another server may be asked in its place. */
+export const sessionAwaited = new WeakSet<object>();
+
 export interface StartErrorDetail {
   readonly exitCode?: number | null | undefined;
   readonly signal?: string | null | undefined;

@@ -10,6 +10,7 @@ export const REQUEST_OPTIONS: Readonly<Record<string, true>> = {
   client: true,
   toolDefinition: true,
   acquireTimeoutMs: true,
+  sessionWaitMs: true,
   timeoutMs: true,
   resetTimeoutOnProgress: true,
   maxTotalTimeoutMs: true,
