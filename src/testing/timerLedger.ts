@@ -17,6 +17,10 @@ const LEDGER = Symbol.for('mcp-poolkit.timerLedger');
  */
 const shared = globalThis as { [LEDGER]?: Map<LedgerEntry, Error> };
 
+/** Timers of a process between two looks for those that are over, at least: the stack of each holds what stood in its frames. */
+const MIN_LOOK = 64;
+let nextLook = MIN_LOOK;
+
 /**
  * From now on records every `setTimeout` and `setInterval` of this process: the global ones, those of `node:timers`, and
  * the `setTimeout` of `node:timers/promises`, also when it is had by `promisify`. Not seen: what was taken into a
@@ -43,7 +47,7 @@ export function liveTimers(): ReadonlyMap<LedgerEntry, Error> {
 function record(timer: LedgerEntry): void {
   const ledger = shared[LEDGER];
   ledger?.set(timer, new Error('armed'));
-  if (ledger !== undefined && ledger.size % 1_024 === 0) liveTimers();
+  if (ledger !== undefined && ledger.size >= nextLook) nextLook = Math.max(MIN_LOOK, 2 * liveTimers().size);
 }
 
 function recording<F extends typeof setTimeout | typeof setInterval>(original: F): F {

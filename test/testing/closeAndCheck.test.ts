@@ -9,6 +9,7 @@ import { beforeEach, expect, test, vi } from 'vitest';
 import { OptionError } from '../../src/core/errors.js';
 import { closeAndCheck, type LeakBaseline, leakBaseline } from '../../src/testing/closeAndCheck.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
+import { type LedgerEntry, liveTimers } from '../../src/testing/timerLedger.js';
 import { runFixture } from '../support/runFixture.js';
 
 /** Each test leaks on purpose, sees the check fail, and cleans up: after it, the check of every test must pass. */
@@ -87,6 +88,15 @@ test('an unref’d setInterval fails it', async () => {
   const timer = setInterval(() => undefined, 60_000).unref();
   await leaks(ARMED_HERE);
   clearInterval(timer);
+});
+
+test('of timers that are over few are kept: with the stack that armed one goes what stood in its frames', () => {
+  const ledger = (globalThis as { [name: symbol]: ReadonlyMap<LedgerEntry, Error> })[
+    Symbol.for('mcp-poolkit.timerLedger')
+  ];
+  const live = liveTimers().size;
+  for (let i = 0; i < 900; i++) clearTimeout(setTimeout(() => undefined, 60_000));
+  expect(ledger?.size).toBeLessThanOrEqual(Math.max(64, 2 * live + 2));
 });
 
 test('a timer of node:timers fails it', async () => {
