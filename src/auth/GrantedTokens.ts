@@ -1,3 +1,4 @@
+import type { FetchLike } from '@modelcontextprotocol/client';
 import { LRUCache } from 'lru-cache';
 import type { CredentialSet } from '../connection/checkCredentials.js';
 import type { Clock } from '../core/clock.js';
@@ -5,7 +6,7 @@ import { show, UnauthorizedError } from '../core/errors.js';
 import type { Logger } from '../core/logger.js';
 import { within } from '../core/time/within.js';
 import type { CredentialsRequest } from '../pool/server/callers/Credentials.js';
-import { type Authority, authorityOf, type MakeFetch } from './discover.js';
+import { type Authority, authorityOf, sameIssuer } from './discover.js';
 import { keyOf, type OAuthServer } from './OAuthServer.js';
 import type { RenewalPauses } from './RenewalPauses.js';
 import { refreshed } from './requests.js';
@@ -18,7 +19,7 @@ export interface GrantedTokensOptions {
   readonly pauses: RenewalPauses;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly fetching: (server: OAuthServer, signal?: AbortSignal) => MakeFetch;
+  readonly fetching: (server: OAuthServer, signal?: AbortSignal) => FetchLike;
 }
 
 /** Why a token is asked for, and until when. */
@@ -67,7 +68,7 @@ export class GrantedTokens {
     });
     if (grant === undefined) throw needsSignIn(server, 'there was none yet', ask);
     const { issuer = grant.issuer, clientId = grant.client.id } = server.auth;
-    if (issuer !== grant.issuer || clientId !== grant.client.id) {
+    if (!sameIssuer(issuer, grant.issuer) || clientId !== grant.client.id) {
       throw needsSignIn(
         server,
         'the config names another authorization server or client than the last one was with',
@@ -121,7 +122,7 @@ export class GrantedTokens {
     const { refreshToken, expiresAt: _, ...rest } = grant;
     let fresh: Awaited<ReturnType<typeof refreshed>>;
     try {
-      fresh = await refreshed(server, grant, authority, fetching(server)(), clock.wallNow());
+      fresh = await refreshed(server, grant, authority, fetching(server), clock.wallNow());
     } catch (error) {
       const secrets = [refreshToken, grant.client.secret, server.auth.clientSecret];
       if (!isFinal(error)) throw failedAt(server, authority.metadata, error, secrets);

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { LookupFunction } from 'node:net';
-import { startAuthorization } from '@modelcontextprotocol/client';
+import { type FetchLike, startAuthorization } from '@modelcontextprotocol/client';
 import type { CredentialSet } from '../connection/checkCredentials.js';
 import { assertFetch } from '../connection/net/assertFetch.js';
 import { type Clock, systemClock } from '../core/clock.js';
@@ -21,7 +21,7 @@ import { SingleFlight } from '../core/wait/SingleFlight.js';
 import type { Caller } from '../pool/McpPool.js';
 import type { CredentialsHook, CredentialsRequest } from '../pool/server/callers/Credentials.js';
 import type { SingleServerConfig } from '../registry/config/ServerConfig.js';
-import { type Authority, authorityOf, discover, type MakeFetch, withOffline } from './discover.js';
+import { type Authority, authorityOf, discover, withOffline } from './discover.js';
 import { bearer, GrantedTokens } from './GrantedTokens.js';
 import { checkTarget, guardedFetch } from './net/guardedFetch.js';
 import { keyOf, type OAuthServer, oauthServerOf, reachOf } from './OAuthServer.js';
@@ -144,8 +144,8 @@ export class UpstreamOAuth {
     if (protocol !== 'https:' && !(protocol === 'http:' && isLoopbackHost(hostname))) {
       throw new OptionError('redirectUrl', redirectUrl, 'an https URL, or an http URL on loopback');
     }
-    const makeFetch = this.#fetching(server, signal);
-    const authority = await discover(server, makeFetch, challenge);
+    const fetch = this.#fetching(server, signal);
+    const authority = await discover(server, fetch, challenge);
     const { issuer, metadata, resource } = authority;
     // Without PKCE a stolen code is worth a token; a server that takes it says so (MCP authorization, 2025-11-25).
     if (metadata.code_challenge_methods_supported?.includes('S256') !== true) {
@@ -160,7 +160,7 @@ export class UpstreamOAuth {
       throw new SignInError(server.name, `the page of ${issuer} to sign in at: ${messageOf(error)}`, error);
     }
     const scopes = options.scopes ?? server.auth.scopes ?? withOffline(authority);
-    const client = await this.#client(server, principal, authority, { redirectUrl, scopes }, makeFetch);
+    const client = await this.#client(server, principal, authority, { redirectUrl, scopes }, fetch);
     const state = randomBytes(32).toString('base64url');
     const { authorizationUrl, codeVerifier } = await startAuthorization(issuer, {
       metadata,
@@ -182,7 +182,7 @@ export class UpstreamOAuth {
     const grants = this.#grants;
     const { clock } = this.#options;
     const parts = { server, principal, authority, client, redirectUrl, authorizationUrl, state, codeVerifier, scopes };
-    return new SignIn({ ...parts, grants, fetch: makeFetch(), clock });
+    return new SignIn({ ...parts, grants, fetch, clock });
   }
 
   /** How the sign-in to a server stands; nothing is asked over the network. @throws OptionError, SignInError */
@@ -219,8 +219,8 @@ export class UpstreamOAuth {
   /** Never rejects. */
   async #revoke(server: OAuthServer, grant: StoredGrant, signal?: AbortSignal): Promise<boolean> {
     try {
-      const makeFetch = this.#fetching(server, signal);
-      return await revoked(server, grant, await authorityOf(server.name, grant.issuer, makeFetch), makeFetch());
+      const fetch = this.#fetching(server, signal);
+      return await revoked(server, grant, await authorityOf(server.name, grant.issuer, fetch), fetch);
     } catch (error) {
       this.#options.logger.debug({ server: server.name, error: messageOf(error) }, 'the token could not be revoked');
       return false;
@@ -253,9 +253,9 @@ export class UpstreamOAuth {
   }
 
   async #own(server: OAuthServer, challenge: string | undefined, signal: AbortSignal): Promise<CredentialSet> {
-    const makeFetch = this.#fetching(server, signal);
-    const authority = await discover(server, makeFetch, challenge);
-    return bearer(await ownToken(server, authority, makeFetch(), this.#options.clock.wallNow()));
+    const fetch = this.#fetching(server, signal);
+    const authority = await discover(server, fetch, challenge);
+    return bearer(await ownToken(server, authority, fetch, this.#options.clock.wallNow()));
   }
 
   async #client(
@@ -263,7 +263,7 @@ export class UpstreamOAuth {
     principal: string | undefined,
     authority: Authority,
     { redirectUrl, scopes }: { readonly redirectUrl: string; readonly scopes: readonly string[] },
-    makeFetch: MakeFetch,
+    fetch: FetchLike,
   ): Promise<StoredGrant['client']> {
     const { clientId, clientMetadataUrl } = server.auth;
     if (clientId !== undefined) return { id: clientId };
@@ -273,15 +273,14 @@ export class UpstreamOAuth {
     const known = await this.#grants.get(server, principal);
     if (known?.issuer === authority.issuer && known.client.redirectUrl === redirectUrl) return known.client;
     const { clientName } = this.#options;
-    return registered(server, authority, { redirectUrl, clientName, scopes }, makeFetch());
+    return registered(server, authority, { redirectUrl, clientName, scopes }, fetch);
   }
 
-  #fetching(server: OAuthServer, signal?: AbortSignal): MakeFetch {
+  #fetching(server: OAuthServer, signal?: AbortSignal): FetchLike {
     assertFetch();
     const { requestTimeoutMs: timeoutMs, maxResponseBytes: maxBytes, lookup } = this.#options;
     const reach = reachOf(server);
-    return (onStatus) =>
-      guardedFetch({ reach, timeoutMs, maxBytes, signal, ...(lookup && { lookup }), ...(onStatus && { onStatus }) });
+    return guardedFetch({ reach, timeoutMs, maxBytes, signal, ...(lookup && { lookup }) });
   }
 }
 

@@ -9,6 +9,7 @@ import { SignInError } from '../core/errors.js';
 import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
 import { packageVersion } from '../core/version.js';
 import type { Authority } from './discover.js';
+import { membersOf } from './net/documents.js';
 import { lenientTokens } from './net/lenientTokens.js';
 import type { OAuthServer } from './OAuthServer.js';
 import type { StoredGrant } from './store/TokenStore.js';
@@ -102,7 +103,15 @@ export async function registered(
         software_version: packageVersion(),
       },
       ...(scopes.length > 0 && { scope: scopes.join(' ') }),
-      fetchFn: fetch,
+      fetchFn: async (url, init) => {
+        const response = await fetch(url, init);
+        if (!response.ok) return response;
+        const { client_id, client_secret } = membersOf(await response.text()) ?? {};
+        if (typeof client_id !== 'string')
+          throw new SignInError(server.name, `${issuer} registered no client: no client_id came`);
+        // The rest is what was asked for, told again in many ways.
+        return Response.json({ redirect_uris: [redirectUrl], client_id, client_secret });
+      },
     });
     return { id: client_id, ...(client_secret !== undefined && { secret: client_secret }), redirectUrl };
   } catch (error) {

@@ -14,6 +14,7 @@ async function read(body: string, status = 200): Promise<{ readonly status: numb
 test.each([
   ['without a type', JSON.stringify(UNTYPED), TOKENS],
   ['with members that are null', JSON.stringify({ ...TOKENS, scope: null, id_token: null }), TOKENS],
+  ['with members that are empty', JSON.stringify({ ...TOKENS, scope: '', id_token: '' }), TOKENS],
   ['with a type that is null', JSON.stringify({ ...UNTYPED, token_type: null }), TOKENS],
   [
     'as a form',
@@ -34,6 +35,11 @@ test('an answer that says an error is one, also beside a token, and an empty one
   expect(await (await lenientTokens(async () => new Response(null, { status: 204 }))('https://a/token')).text()).toBe(
     '',
   );
+});
+
+test('an error with members that are null or empty is that error', async () => {
+  const said = JSON.stringify({ error: 'invalid_grant', error_description: null, error_uri: '' });
+  expect(await read(said, 400)).toEqual({ status: 400, body: '{"error":"invalid_grant"}' });
 });
 
 test('an error that comes as a success is one; what is no answer of OAuth is as it came', async () => {

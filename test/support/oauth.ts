@@ -31,6 +31,8 @@ export interface AuthorizationServerOptions {
   readonly metadata?: Readonly<Record<string, unknown>>;
   /** Put over the query that the browser is sent back with; undefined takes a parameter away. */
   readonly callback?: Readonly<Record<string, string | undefined>>;
+  /** Put over the answer to a registration. */
+  readonly registration?: Readonly<Record<string, unknown>>;
   /** Put over a token response. */
   readonly tokens?: Readonly<Record<string, unknown>>;
   /** Before everything else; true: it was handled. */
@@ -127,7 +129,7 @@ export class AuthorizationServer {
     const id = `client-${this.clients.size}`;
     this.clients.set(id, '');
     this.redirects.set(id, asked.redirect_uris[0] ?? '');
-    json(response, 201, { client_id: id, ...asked });
+    json(response, 201, { client_id: id, ...asked, ...this.#options.registration });
   }
 
   /** The person says yes at once. */
@@ -214,22 +216,22 @@ export class AuthorizationServer {
 /** An MCP server of the SDK that takes only tokens which that authorization server gave for it. */
 export class ProtectedServer {
   readonly #authority: AuthorizationServer;
-  readonly #metadata: (url: string) => object | undefined;
+  readonly #metadata: (url: string) => object | string | undefined;
   readonly #http = new HttpListener((request, response) => this.#serve(request, response));
   readonly #handle = toNodeHandler(createMcpHandler(() => mcpServer()));
   /** `Authorization` of every request to `/mcp`, in order. */
   readonly shown: (string | undefined)[] = [];
   refused = 0;
 
-  private constructor(authority: AuthorizationServer, metadata: (url: string) => object | undefined) {
+  private constructor(authority: AuthorizationServer, metadata: (url: string) => object | string | undefined) {
     this.#authority = authority;
     this.#metadata = metadata;
   }
 
-  /** `metadata`: of the protected resource; undefined: there are none. */
+  /** `metadata`: of the protected resource, or a page in their place; undefined: there are none. */
   static async listen(
     authority: AuthorizationServer,
-    metadata: (url: string) => object | undefined = (url) => ({
+    metadata: (url: string) => object | string | undefined = (url) => ({
       resource: url,
       authorization_servers: [authority.issuer],
       scopes_supported: ['tools'],
@@ -251,6 +253,7 @@ export class ProtectedServer {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.url === '/.well-known/oauth-protected-resource/mcp') {
       const metadata = this.#metadata(this.url);
+      if (typeof metadata === 'string') return void response.end(metadata);
       return json(response, metadata === undefined ? 404 : 200, metadata ?? {});
     }
     if (request.url !== '/mcp') return json(response, 404, {});

@@ -20,8 +20,6 @@ export interface GuardedFetchOptions {
   readonly signal?: AbortSignal | undefined;
   /** Names to addresses. @defaultValue the system's */
   readonly lookup?: LookupFunction;
-  /** Told the status of every response. */
-  readonly onStatus?: (status: number) => void;
 }
 
 /**
@@ -42,11 +40,10 @@ const NO_BODY: ReadonlySet<number> = new Set([101, 204, 205, 304]);
  * redirects, no proxies, no cookies; bounded in time, size and number of values. Every request has its socket for itself, and ends it.
  */
 export function guardedFetch(options: GuardedFetchOptions): FetchLike {
-  const { reach, timeoutMs, maxBytes, signal, onStatus } = options;
+  const { reach, timeoutMs, maxBytes, signal } = options;
   const send = async (url: URL, init: RequestInit, signals: readonly AbortSignal[]): Promise<Response> => {
     const take = async (response: IncomingMessage): Promise<Response> => {
       const { statusCode: status = 0 } = response;
-      onStatus?.(status);
       if (status >= 300 && status < 400) {
         throw new GuardError(`${url.origin} answers with a redirect (${status}), which is not followed`);
       }
@@ -121,6 +118,8 @@ async function bodyOf(body: IncomingMessage, maxBytes: number, url: URL): Promis
   const { statusCode: status = 0 } = body;
   if (status >= 200 && status < 300) {
     const text = whole.toString('latin1');
+    // A page: nothing of it is read.
+    if (/^(?:\xef\xbb\xbf)?\s*</.test(text)) return new Uint8Array(whole);
     if (hasMoreCommas(whole, MAX_COMMAS)) {
       throw new GuardError(`${url.origin} answers with more than ${MAX_COMMAS} values`);
     }

@@ -19,7 +19,7 @@ export interface OAuthSettings {
   readonly clientMetadataUrl?: string;
   /** What is asked for. @defaultValue what the server asks for, else all that it names */
   readonly scopes?: readonly string[];
-  /** The only authorization server that is trusted, to the letter. @defaultValue the first that the server names */
+  /** The only authorization server that is trusted, to the letter but for a slash at its end. @defaultValue the first that the server names */
   readonly issuer?: string;
   /** Port on loopback that the browser comes back to; 0 takes a free one. @defaultValue 0 */
   readonly redirectPort?: number;
