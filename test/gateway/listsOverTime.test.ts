@@ -8,13 +8,18 @@ import { FakeClock } from '../../src/testing/FakeClock.js';
 type Prompts = CatalogSource<{ readonly name: string }>['list'];
 
 /** The prompts of a server, as clients are told them. */
-function catalogOf(clock: FakeClock, list: Prompts) {
+function catalogOf(clock: FakeClock, list: Prompts, isBound = false) {
   const onChange = vi.fn();
   const pool = { servers: () => ['s'], hasServer: () => true, info: () => ({}), state: () => 'ready' };
   const failures = new ListFailures({ listAll: () => Promise.reject(new Error('not asked')) }, clock);
   const options = {
     pool,
-    callers: { isBound: () => false, isShutOut: () => false, settled: async () => undefined, failures },
+    callers: {
+      isBound: () => isBound,
+      isShutOut: () => false,
+      settled: async (_: string, session: object) => session,
+      failures,
+    },
     listTimeoutMs: 10_000,
     serverWaitMs: 2_000,
     clock,
@@ -89,4 +94,22 @@ test('clients wait a moment only for a list that did not come in all of its time
   // It came: it is waited for as any is.
   catalog.invalidate('s');
   expect(await waits()).toEqual([2_000, 0]);
+});
+
+test('what the process of one session leaves unanswered shortens no wait of another session', async () => {
+  const clock = new FakeClock();
+  const hung = {} as Downstream;
+  const slow: Prompts = async (_, { caller }) => {
+    await new Promise<void>((resolve) => void (caller === (hung as unknown) || clock.setTimer(resolve, 1_000)));
+    return { items: [{ name: 'slow' }], stale: false };
+  };
+  const { catalog, session } = catalogOf(clock, slow, true);
+  void catalog.lists(hung);
+  await clock.advance(10_000);
+  let shown: unknown;
+  void catalog.lists(session).then(([list]) => {
+    shown = list?.items;
+  });
+  for (let ms = 0; ms < 1_500; ms += 50) await clock.advance(50);
+  expect(shown).toEqual([{ name: 'slow' }]);
 });

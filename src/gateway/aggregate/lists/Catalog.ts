@@ -73,7 +73,7 @@ export class Catalog<K extends ListKind> {
     const known = lists.known.get(server);
     if (known !== undefined) known.outdated = true;
     for (const each of [lists.loading, lists.refreshing]) each.delete(server);
-    this.#options.callers.failures.forget(server, this.#kind);
+    this.#options.callers.failures.forget(server, this.#kind, lists);
   }
 
   /** A server is up, again or for the first time. One that came up to be listed is being looked at already. */
@@ -109,20 +109,20 @@ export class Catalog<K extends ListKind> {
   /** What all servers offer `session`, for one who asks for their lists. */
   lists(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
     const { callers } = this.#options;
-    return this.#within(session, (server) => (callers.isShutOut(server, session) ? 0 : this.#waitMs(server)));
+    return this.#within(session, (server) => (callers.isShutOut(server, session) ? 0 : this.#waitMs(server, session)));
   }
 
   /** The same for what one server says, which no other is to hold up: each is waited for that long once. */
   listsSoon(session: Downstream): Promise<ServerList<ListItems[K]>[]> {
     return this.#within(session, (server) => {
       const { asked, missed } = this.#listsOf(server, session);
-      return missed.has(server) ? 0 : asked.has(server) ? AGAIN_WAIT_MS : this.#waitMs(server);
+      return missed.has(server) ? 0 : asked.has(server) ? AGAIN_WAIT_MS : this.#waitMs(server, session);
     });
   }
 
-  #waitMs(server: string): number {
+  #waitMs(server: string, session: Downstream): number {
     const { callers, serverWaitMs } = this.#options;
-    return callers.failures.waitMs(server, this.#kind, serverWaitMs);
+    return callers.failures.waitMs(server, this.#listsOf(server, session), serverWaitMs);
   }
 
   async #within(session: Downstream, waitMs: (server: string) => number): Promise<ServerList<ListItems[K]>[]> {
@@ -180,7 +180,7 @@ export class Catalog<K extends ListKind> {
   }
 
   #load(server: string, lists: KnownLists<ListItems[K]>, who?: Who): Promise<Known<ListItems[K]> | undefined> {
-    const load = this.#ask(server, who, false).then((listing) => {
+    const load = this.#ask(server, lists, who).then((listing) => {
       const known = listing && this.#kept(listing);
       // One that was invalidated meanwhile may be of before the change.
       if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
@@ -210,7 +210,7 @@ export class Catalog<K extends ListKind> {
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
   #refresh(server: string, lists: KnownLists<ListItems[K]>, stale: readonly ListItems[K][]): void {
-    const refresh = this.#ask(server, this.#everyone, true).then(async (listing) => {
+    const refresh = this.#ask(server, lists, this.#everyone, true).then(async (listing) => {
       if (lists.refreshing.get(server) !== refresh) return;
       lists.refreshing.delete(server);
       if (listing === undefined || listing.stale) {
@@ -250,7 +250,7 @@ export class Catalog<K extends ListKind> {
   readonly #everyone: Who = async () => this.#options.callers.base;
 
   /** Never rejects. */
-  async #ask(server: string, who: Who | undefined, refresh: boolean): Promise<ValidListing<ListItems[K]> | undefined> {
+  async #ask(server: string, lists: object, who?: Who, refresh = false) {
     const { pool, callers, listTimeoutMs, logger, clock, signal } = this.#options;
     const bounds = { clock, timeoutMs: listTimeoutMs, signal };
     let caller: Caller | undefined;
@@ -265,12 +265,12 @@ export class Catalog<K extends ListKind> {
           ? this.#source.refresh(server, bounded)
           : this.#source.list(server, { signal: bounded, ...(caller && { caller }) }),
       );
-      if (!listing.stale) callers.failures.told(server, this.#kind);
+      if (!listing.stale) callers.failures.told(server, lists);
       return { ...listing, ...(await this.#valid(server, listing.items)) };
     } catch (error) {
       if (signal.aborted) return void this.lastErrors.set(server, signal.reason);
       if (error instanceof RpcError && error.rpcCode === RPC_CODES.methodNotFound) return NOTHING;
-      callers.failures.told(server, this.#kind, error);
+      callers.failures.told(server, lists, error);
       // The very same error is one that is remembered: the server was not asked again.
       if (this.lastErrors.get(server) !== error && !(error instanceof ServerStoppedError)) {
         const told = { server, kind: this.#kind, error: keptText(messageOf(error)) };

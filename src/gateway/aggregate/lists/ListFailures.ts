@@ -28,8 +28,8 @@ export class ListFailures {
   readonly #pool: Pick<McpPool, 'listAll'>;
   readonly #clock: Clock;
   readonly #failures = new Map<string, Failure>();
-  /** Lists that took all of their time. */
-  readonly #late = new Map<string, Omit<Failure, 'error'>>();
+  /** Lists that took all of their time, by whose they are and their server: what a client's own process leaves unanswered is no one else's matter. */
+  readonly #late = new WeakMap<object, Map<string, Omit<Failure, 'error'>>>();
 
   constructor(pool: Pick<McpPool, 'listAll'>, clock: Clock) {
     this.#pool = pool;
@@ -54,24 +54,26 @@ export class ListFailures {
   };
 
   /** It may be another list by now: the next to ask has its server asked. */
-  forget(server: string, kind: ListKind): void {
+  forget(server: string, kind: ListKind, lists: object): void {
     const start = listKey(server, kind);
     for (const key of this.#failures.keys()) if (key.startsWith(start)) this.#failures.delete(key);
-    this.#late.delete(start);
+    this.#late.get(lists)?.delete(server);
   }
 
-  /** What came of a list that was asked for. */
-  told(server: string, kind: ListKind, error?: unknown): void {
-    const key = listKey(server, kind);
-    const times = (this.#late.get(key)?.times ?? 0) + 1;
-    if (error === undefined) this.#late.delete(key);
-    else if (error instanceof RequestTimeoutError)
-      this.#late.set(key, { times, untilMs: this.#clock.now() + backoffMs(times, LATE) });
+  /** What came of a list that was asked for, one of `lists`: those of all clients, or of one, of one kind. */
+  told(server: string, lists: object, error?: unknown): void {
+    const late = this.#late.get(lists) ?? new Map<string, Omit<Failure, 'error'>>();
+    const times = (late.get(server)?.times ?? 0) + 1;
+    if (error === undefined) late.delete(server);
+    else if (error instanceof RequestTimeoutError) {
+      late.set(server, { times, untilMs: this.#clock.now() + backoffMs(times, LATE) });
+      this.#late.set(lists, late);
+    }
   }
 
-  /** How long a client waits for a list, of `waitMs`: others have waited in vain for what its server leaves unanswered. */
-  waitMs(server: string, kind: ListKind, waitMs: number): number {
-    const late = this.#late.get(listKey(server, kind));
+  /** How long a client waits for a list, of `waitMs`: it, or others whose list it is, have waited in vain for what its server leaves unanswered. */
+  waitMs(server: string, lists: object, waitMs: number): number {
+    const late = this.#late.get(lists)?.get(server);
     return late !== undefined && this.#clock.now() < late.untilMs ? Math.min(LATE_WAIT_MS, waitMs) : waitMs;
   }
 
