@@ -196,13 +196,13 @@ export class StdioWriter {
   }
 }
 
-/** What every system writes to a pipe as a whole or not at all (POSIX, `_POSIX_PIPE_BUF`). */
-const WHOLE_BYTES = 512;
+/** What a system writes to a pipe as a whole or not at all (`PIPE_BUF`; 512 is the least that POSIX asks for). */
+const WHOLE_BYTES = process.platform === 'linux' ? 4_096 : 512;
 
 /**
  * Whether not one byte of the write just made was taken. Nothing was outstanding before it, so that the pipe was tried at once, in one system call: an
- * error is there when `write` returns. Linux gives the count in its place where some bytes were taken. What could not be written at once may fail later, in part.
+ * error of that is there when `write` returns. Of what is larger a part may have been taken; what could not be written at once fails later.
  */
 function tookNothing({ errored, destroyed }: Writable, bytes: number): boolean {
-  return destroyed || (errored !== null && (process.platform === 'linux' || bytes <= WHOLE_BYTES));
+  return destroyed || (errored !== null && bytes <= WHOLE_BYTES);
 }

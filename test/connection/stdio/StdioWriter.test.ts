@@ -138,15 +138,16 @@ test('of a child that does not read, calls that were given up hold nothing, howe
 });
 
 test.each([
-  ['at once: not one byte of it was taken', false, 'ERR_NOT_SENT'],
-  ['later: a part of it may have been', true, 'ERR_OUTCOME_UNKNOWN'],
-])('a write that fails %s', async (_, later, code) => {
+  ['at once: not one byte of it was taken', false, 10, 'ERR_NOT_SENT'],
+  ['at once, and is large: a part of it may have been', false, 5_000, 'ERR_OUTCOME_UNKNOWN'],
+  ['later: so it may', true, 10, 'ERR_OUTCOME_UNKNOWN'],
+])('a write that fails %s', async (_, later, bytes, code) => {
   const fails = (done: (error: Error) => void): void => done(new Error('write EPIPE'));
   const { channel, stream, call, tick } = piped();
   stream._write = (_chunk, _encoding, done) => void (later ? setImmediate(fails, done) : fails(done));
   stream.on('error', ({ message }) => channel.fail(message));
-  const calls = [call('a'), call('b')];
+  const calls = [call('a'), call('b'.repeat(bytes))];
   await tick();
   expect(await Promise.all(calls)).toEqual([code, code]);
-  expect(channel.counters.calls).toBe(later ? 2 : 0);
+  expect(channel.counters.calls).toBe(code === 'ERR_NOT_SENT' ? 0 : 2);
 });
