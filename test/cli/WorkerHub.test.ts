@@ -5,19 +5,26 @@ import { WorkerHub } from '../../src/cli/workers/WorkerHub.js';
 import { WorkerLink } from '../../src/cli/workers/WorkerLink.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
-test('what is noted of sessions is bounded in characters: the one that was noted first is forgotten', () => {
-  const hub = new WorkerHub(new FakeClock(), () => undefined);
+function noting() {
+  const clock = new FakeClock();
+  const hub = new WorkerHub(clock, () => undefined);
   const answers: unknown[] = [];
   const worker = {
     isConnected: () => true,
     send: ({ value }: { readonly value: unknown }) => answers.push(value),
   } as unknown as Worker;
-  const note = (session: string, name: string, text?: string): void =>
-    hub.heard(worker, { type: 'note', session, name, lifeMs: 60_000, ...(text !== undefined && { text }) });
+  const noteOf = (owner: string, session: string, name: string, text?: string): void =>
+    hub.heard(worker, { type: 'note', session, owner, name, lifeMs: 60_000, ...(text !== undefined && { text }) });
   const known = (session: string): string[] => {
     hub.heard(worker, { type: 'ask', id: 1, what: 'notes', key: session });
     return Object.keys(answers.at(-1) as object);
   };
+  return { clock, noteOf, known };
+}
+
+test('what is noted of sessions is bounded in characters: of one owner the session that was noted longest ago is forgotten', () => {
+  const { noteOf, known } = noting();
+  const note = (session: string, name: string, text?: string): void => noteOf('one', session, name, text);
   const large = 'x'.repeat(1_024 * 1_024);
   for (let i = 0; i < 100; i++) {
     note('again', `uri ${large}`, '1');
@@ -33,6 +40,25 @@ test('what is noted of sessions is bounded in characters: the one that was noted
   expect([known('again'), known('first'), known('s0'), known('s30')]).toEqual([['level'], [], ['uri'], ['uri']]);
   for (let i = 0; i < 50; i++) note(`t${i}`, 'uri', large);
   expect([known('ended'), known('again'), known('s30'), known('t49')]).toEqual([['ended'], ['level'], [], ['uri']]);
+});
+
+test('the notes of one owner, large or little, drive out none of another', () => {
+  const { clock, noteOf, known } = noting();
+  const uri = 'uri file:///home/victim/projects/some-project/src/gateway/main.ts';
+  const large = 'x'.repeat(64_000);
+  noteOf('victim', 'long', uri, '1');
+  noteOf('victim', 'short', 'level', 'debug');
+  for (let i = 0; i < 2_000; i++) noteOf('eve', `large ${i}`, 'uri', large);
+  for (let i = 0; i < 110_000; i++) noteOf('eve', `small ${i}`, 'ended', '1');
+  // However many sessions an owner has with a little more than little.
+  for (let i = 0; i < 110_000; i++) noteOf('eve', `more ${i}`, uri, '1');
+  expect([known('long'), known('short')]).toEqual([[uri], ['level']]);
+  expect([known('large 0'), known('small 0'), known('more 0')]).toEqual([[], [], []]);
+  expect([known('small 109999'), known('more 109999')]).toEqual([['ended'], [uri]]);
+  // What was noted too long ago does not come back with the next note.
+  clock.suspend(60_000);
+  noteOf('victim', 'long', 'level', 'info');
+  expect([known('long'), known('short'), known('more 109999')]).toEqual([['level'], [], []]);
 });
 
 test('a worker that reads nothing is told so much and no more, and given up, once', () => {

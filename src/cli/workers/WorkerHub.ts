@@ -1,15 +1,18 @@
 import type { Worker } from 'node:cluster';
+import { SharedTable } from '../../concurrent/SharedTable.js';
 import type { Clock } from '../../core/clock.js';
 import { hasRoom, MAX_SENDING_BYTES, sendingBytes } from '../../gateway/replicas/sendingRoom.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
-/** Sessions of which little is noted, as that one has ended, and of which much is; beyond it the one that was noted first is forgotten. */
+/** Sessions of which little is noted, as that one has ended. Beyond it the owner that has most of them loses those that were noted longest ago. */
 const MAX_SESSIONS = 100_000;
 /** So many characters are little: sessions with more drive out none of those. */
 const LITTLE = 64;
 
-/** Characters of all notes of sessions that have more; beyond it the session that was noted first is forgotten. */
+/** Characters of all notes of sessions that have more; beyond it the owner that has most loses sessions in the same way. */
 const MAX_CHARS = 32 * 1_024 * 1_024;
+/** What each of those counts beside its notes. */
+const SESSION_CHARS = 256;
 
 /** Of all that waits for a worker, with what may not be lost: one that is so far behind does not read. */
 const MAX_HELD_BYTES = 2 * MAX_SENDING_BYTES;
@@ -25,11 +28,9 @@ export class WorkerHub {
   readonly #clock: Clock;
   /** Each worker, and what its gateway is known by. */
   readonly #workers = new Map<Worker, string>();
-  /** Those with little and those with more, the first noted first. */
-  readonly #little = new Map<string, Noted>();
-  readonly #more = new Map<string, Noted>();
-  /** Of those with more. */
-  #chars = 0;
+  /** Sessions with little, and those with more. */
+  readonly #little = new SharedTable<string, Noted, string>({ maxWeight: MAX_SESSIONS });
+  readonly #more = new SharedTable<string, Noted, string>({ maxWeight: MAX_CHARS });
   /** Bytes of what is on its way to each. */
   readonly #waiting = new WeakMap<Worker, number>();
   readonly #onStuck: (worker: Worker) => void;
@@ -77,38 +78,35 @@ export class WorkerHub {
 
   #answer(what: 'notes' | 'alive', key: string): unknown {
     if (what === 'alive') return [...this.#workers.values()].includes(key);
-    const noted = this.#little.get(key) ?? this.#more.get(key);
+    const noted = this.#noted(key);
     return noted === undefined || noted.untilMs < this.#clock.now() ? {} : Object.fromEntries(noted.notes);
   }
 
-  #note({ session, name, text, lifeMs }: Extract<FromWorker, { type: 'note' }>): void {
+  #note({ session, owner, name, text, lifeMs }: Extract<FromWorker, { type: 'note' }>): void {
     const nowMs = this.#clock.now();
-    const noted = this.#taken(session) ?? { notes: new Map<string, string>(), chars: 0, untilMs: 0 };
+    for (const sessions of [this.#little, this.#more]) forgetOver(sessions, nowMs);
+    const noted = this.#noted(session) ?? { notes: new Map<string, string>(), chars: 0, untilMs: 0 };
     // Not all of them are counted anew: a client may have many, and set one again and again.
     noted.chars -= charsIn(noted, name);
     if (text === undefined) noted.notes.delete(name);
     else noted.notes.set(name, text);
     noted.chars += charsIn(noted, name);
     noted.untilMs = nowMs + lifeMs;
-    const isMore = noted.chars > LITTLE;
-    (isMore ? this.#more : this.#little).set(session, noted);
-    if (isMore) this.#chars += noted.chars;
-    for (const all of [this.#little, this.#more]) {
-      for (const [key, oldest] of all) {
-        const fits = all.size <= MAX_SESSIONS && (all === this.#little || this.#chars <= MAX_CHARS);
-        if (oldest.untilMs > nowMs && fits) break;
-        this.#taken(key);
-      }
-    }
+    for (const sessions of [this.#little, this.#more]) sessions.delete(session);
+    if (noted.chars > LITTLE) this.#more.set(session, noted, owner, SESSION_CHARS + noted.chars);
+    else this.#little.set(session, noted, owner, 1);
   }
 
-  /** Takes out what is noted of a session. */
-  #taken(session: string): Noted | undefined {
-    const little = this.#little.get(session);
-    const more = this.#more.get(session);
-    this.#little.delete(session);
-    if (this.#more.delete(session)) this.#chars -= more?.chars ?? 0;
-    return little ?? more;
+  #noted(session: string): Noted | undefined {
+    return this.#little.get(session) ?? this.#more.get(session);
+  }
+}
+
+function forgetOver(sessions: SharedTable<string, Noted, string>, nowMs: number): void {
+  // The one that was noted longest ago stands first.
+  for (const [session, { untilMs }] of sessions) {
+    if (untilMs > nowMs) break;
+    sessions.delete(session);
   }
 }
 

@@ -53,8 +53,8 @@ export class WorkerLink implements ReplicaLink {
     return { [Symbol.dispose]: () => void this.#listeners.delete(onMessage) };
   }
 
-  async note(session: string, name: string, text: string | undefined, lifeMs: number): Promise<void> {
-    this.#tell({ type: 'note', session, name, lifeMs, ...(text !== undefined && { text }) });
+  async note(session: string, name: string, text: string | undefined, lifeMs: number, owner: string): Promise<void> {
+    this.#tell({ type: 'note', session, owner, name, lifeMs, ...(text !== undefined && { text }) });
     // What is asked behind it is answered once it was read.
     await this.#ask('alive', this.id);
   }

@@ -18,6 +18,8 @@ export type FromWorker =
   | {
       readonly type: 'note';
       readonly session: string;
+      /** Whose share of all notes it counts to. */
+      readonly owner: string;
       readonly name: string;
       readonly text?: string;
       readonly lifeMs: number;

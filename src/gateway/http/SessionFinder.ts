@@ -5,7 +5,7 @@ import type { Endpoint } from '../endpoint/Endpoint.js';
 import type { Replicas } from '../replicas/Replicas.js';
 import { PROTOCOL_VERSIONS, type ResponseMessage } from '../rpc/envelope.js';
 import { failureOf } from '../rpc/failure.js';
-import { OF_ADDRESS, OF_USER } from '../session/origin.js';
+import { OF_ADDRESS, OF_USER, originOf } from '../session/origin.js';
 import type { Session } from '../session/Session.js';
 import type { SessionTable } from '../session/SessionTable.js';
 import { refuse, sendEmpty, sendFailure } from './respond.js';
@@ -99,7 +99,7 @@ export class SessionFinder {
       refuse(response, 404, NO_SESSION);
       return;
     }
-    this.#replicas?.ended(key);
+    this.#replicas?.ended(key, originOf(endpoint, request.socket?.remoteAddress));
     sendEmpty(response, 200);
   }
 

@@ -16,8 +16,11 @@ export interface ReplicaLink {
   publish(message: string, mayBeLost?: boolean, to?: string): void;
   /** Hears what others publish, and `onGap` when some of it may have been missed, until disposed. */
   listen(onMessage: (message: string) => void, onGap: () => void): Disposable;
-  /** Notes something of a session for all replicas, kept for so long; `undefined` takes it away. */
-  note(session: string, name: string, text: string | undefined, lifeMs: number): Promise<void>;
+  /**
+   * Notes something of a session for all replicas, kept for so long; `undefined` takes it away. `owner`: the session's principal or address,
+   * whose share of all notes it counts to.
+   */
+  note(session: string, name: string, text: string | undefined, lifeMs: number, owner: string): Promise<void>;
   /** All that was noted of a session. */
   notes(session: string): Promise<Readonly<Record<string, string>>>;
   /** Whether a replica still runs, as far as is known. */

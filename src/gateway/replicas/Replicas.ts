@@ -92,14 +92,14 @@ export class Replicas implements Disposable {
     this.#tell({ type: 'changed', server, principal: principal ?? null, method });
   }
 
-  /** The session of that key was ended by its client: that is all that is noted of it from here on. */
-  ended(key: string): void {
+  /** The session of that key was ended by its client, of that origin: that is all that is noted of it from here on. */
+  ended(key: string, origin: string): void {
     this.#tell({ type: 'ended', key });
     const { link, lifeMs, logger } = this.#options;
     const noting = async (): Promise<void> => {
-      await link.note(key, ENDED, '1', lifeMs);
+      await link.note(key, ENDED, '1', lifeMs, origin);
       const names = Object.keys(await link.notes(key)).filter((name) => name !== ENDED);
-      await Promise.all(names.map((name) => link.note(key, name, undefined, lifeMs)));
+      await Promise.all(names.map((name) => link.note(key, name, undefined, lifeMs, origin)));
     };
     noting().catch((error: unknown) => logger.warn({ error: messageOf(error) }, NOT_NOTED));
   }
@@ -210,7 +210,7 @@ export class Replicas implements Disposable {
     this.#setUps.said(session, name, text);
     const { key, endpoint } = session;
     if (!endpoint.moves || !this.#hasRoom(session, name, text)) return result;
-    await this.#note(key, name, text);
+    await this.#note(session, name, text);
     this.#tell({ type: 'set', key, name, ...(text !== undefined && { text }) });
     return result;
   }
@@ -275,10 +275,10 @@ export class Replicas implements Disposable {
     return true;
   }
 
-  async #note(key: string, name: string, text: string | undefined): Promise<void> {
+  async #note({ key, origin }: Session, name: string, text: string | undefined): Promise<void> {
     const { link, lifeMs, logger } = this.#options;
     try {
-      await link.note(key, name, text, lifeMs);
+      await link.note(key, name, text, lifeMs, origin);
     } catch (error) {
       logger.warn({ error: messageOf(error) }, NOT_NOTED);
     }
