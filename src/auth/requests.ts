@@ -4,6 +4,7 @@ import {
   type OAuthClientProvider,
   refreshAuthorization,
   registerClient,
+  selectClientAuthMethod,
 } from '@modelcontextprotocol/client';
 import { SignInError } from '../core/errors.js';
 import { isLoopbackHost } from '../core/text/isLoopbackHost.js';
@@ -12,7 +13,7 @@ import type { Authority } from './discover.js';
 import { membersOf } from './net/documents.js';
 import { lenientTokens } from './net/lenientTokens.js';
 import type { OAuthServer } from './OAuthServer.js';
-import type { StoredGrant } from './store/TokenStore.js';
+import { CLIENT_METHODS, type StoredGrant } from './store/TokenStore.js';
 import { clientInformation, failedAt, grantOf } from './tokens.js';
 
 type Fresh = ReturnType<typeof grantOf>;
@@ -88,9 +89,13 @@ export async function registered(
     throw new SignInError(server.name, `${issuer} registers no clients: ${how}`);
   }
   const methods = metadata.token_endpoint_auth_methods_supported ?? ['none'];
-  const method = ['none', 'client_secret_basic', 'client_secret_post'].find((each) => methods.includes(each)) ?? 'none';
+  const method = CLIENT_METHODS.find((each) => methods.includes(each)) ?? 'none';
   try {
-    const { client_id, client_secret } = await registerClient(issuer, {
+    const {
+      client_id: id,
+      client_secret: secret,
+      token_endpoint_auth_method: told,
+    } = await registerClient(issuer, {
       metadata,
       clientMetadata: {
         client_name: clientName,
@@ -106,14 +111,17 @@ export async function registered(
       fetchFn: async (url, init) => {
         const response = await fetch(url, init);
         if (!response.ok) return response;
-        const { client_id, client_secret } = membersOf(await response.text()) ?? {};
+        const { client_id, client_secret, token_endpoint_auth_method } = membersOf(await response.text()) ?? {};
         if (typeof client_id !== 'string')
           throw new SignInError(server.name, `${issuer} registered no client: no client_id came`);
         // The rest is what was asked for, told again in many ways.
-        return Response.json({ redirect_uris: [redirectUrl], client_id, client_secret });
+        return Response.json({ redirect_uris: [redirectUrl], client_id, client_secret, token_endpoint_auth_method });
       },
     });
-    return { id: client_id, ...(client_secret !== undefined && { secret: client_secret }), redirectUrl };
+    if (secret === undefined) return { id, redirectUrl };
+    // Another than the one that was asked for may be registered (RFC 7591, 3.2.1).
+    const registeredMethod = CLIENT_METHODS.find((each) => each === told);
+    return { id, secret, redirectUrl, ...(registeredMethod && { method: registeredMethod }) };
   } catch (error) {
     throw failedAt(server, metadata, error, []);
   }
@@ -131,11 +139,14 @@ export async function revoked(
 ): Promise<boolean> {
   const { revocation_endpoint: endpoint } = metadata as { readonly revocation_endpoint?: unknown };
   if (typeof endpoint !== 'string' || !URL.canParse(endpoint)) return false;
-  const { client_id, client_secret } = clientInformation(server, client);
+  const information = clientInformation(server, client);
+  const { client_id, client_secret } = information;
+  const method = selectClientAuthMethod(information, metadata.token_endpoint_auth_methods_supported ?? []);
   const headers = new Headers({ 'content-type': 'application/x-www-form-urlencoded' });
-  if (client_secret !== undefined) headers.set('authorization', `Basic ${btoa(`${client_id}:${client_secret}`)}`);
+  if (method === 'client_secret_basic') headers.set('authorization', `Basic ${btoa(`${client_id}:${client_secret}`)}`);
   const revoke = async (token: string, hint: string): Promise<boolean> => {
     const body = new URLSearchParams({ token, token_type_hint: hint, client_id });
+    if (method === 'client_secret_post' && client_secret !== undefined) body.set('client_secret', client_secret);
     return (await fetch(endpoint, { method: 'POST', headers, body })).ok;
   };
   const access = revoke(accessToken, 'access_token');

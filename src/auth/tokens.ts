@@ -42,9 +42,14 @@ export function grantOf(
 export function clientInformation(
   { auth }: OAuthServer,
   client: StoredGrant['client'],
-): { readonly client_id: string; readonly client_secret?: string } {
-  const secret = auth.clientId === client.id ? auth.clientSecret : client.secret;
-  return { client_id: client.id, ...(secret !== undefined && { client_secret: secret }) };
+): { readonly client_id: string; readonly client_secret?: string; readonly token_endpoint_auth_method?: string } {
+  const { id, method } = client;
+  const secret = auth.clientId === id ? auth.clientSecret : client.secret;
+  return {
+    client_id: id,
+    ...(secret !== undefined && { client_secret: secret }),
+    ...(method !== undefined && { token_endpoint_auth_method: method }),
+  };
 }
 
 /** Whether the authorization server has refused what it was shown for good, so that only a new sign-in helps. */

@@ -14,10 +14,11 @@ interface World {
   readonly auth?: (issuer: string) => object;
   /** Behind the server's URL. */
   readonly tail?: string;
+  readonly after?: (oauth: UpstreamOAuth, config: UrlServerConfig) => Promise<unknown>;
 }
 
 /** A sign-in from its begin to a call's credentials; the grant that is kept. */
-async function signedIn({ options, metadata, auth, tail = '' }: World): Promise<StoredGrant | undefined> {
+async function signedIn({ options, metadata, auth, tail = '', after }: World): Promise<StoredGrant | undefined> {
   const authority = await AuthorizationServer.listen(options);
   const { issuer } = authority;
   const server = await ProtectedServer.listen(authority, metadata && ((url) => metadata(url, issuer)));
@@ -41,6 +42,7 @@ async function signedIn({ options, metadata, auth, tail = '' }: World): Promise<
   const asked = { server: 'far', config, caller: undefined, signal, reason: 'start' } as const;
   const [grant] = kept.values();
   expect((await oauth.credentials(asked))?.headers).toEqual({ authorization: `Bearer ${grant?.accessToken}` });
+  await after?.(oauth, config);
   return grant;
 }
 
@@ -148,4 +150,41 @@ test('a resource is the same with a slash at its end, and is asked for as it was
   const metadata: World['metadata'] = (url, issuer) => ({ resource: `${url}/`, authorization_servers: [issuer] });
   expect((await signedIn({ metadata }))?.resource).toMatch(/\/mcp\/$/);
   expect((await signedIn({ tail: '/' }))?.resource).toMatch(/\/mcp$/);
+});
+
+test.each([
+  ['client_secret_post', [undefined, 's']],
+  ['client_secret_basic', ['Basic Y2xpZW50LTA6cw==', null]],
+  ['none', [undefined, null]],
+  ['private_key_jwt', ['Basic Y2xpZW50LTA6cw==', null]],
+])('a client that was registered for %s says so who it is, to its last request', async (method, shown) => {
+  const asked: unknown[] = [];
+  const openId = describing('openid-configuration', (at) => ({
+    token_endpoint_auth_methods_supported: ['client_secret_basic', 'none', 'client_secret_post'],
+    revocation_endpoint: `${at}/revoke`,
+  }));
+  const before: Before = (request, response, body) => {
+    const { url, headers } = request;
+    if (url === '/.well-known/oauth-authorization-server') {
+      response.writeHead(404).end();
+      return true;
+    }
+    if (url !== '/token' && url !== '/revoke') return openId(request, response, body);
+    asked.push([url, headers.authorization, body.get('client_secret')]);
+    response.end(JSON.stringify({ access_token: `at${asked.length}`, refresh_token: 'rt', expires_in: 1_000 }));
+    return true;
+  };
+  const registration = { client_secret: 's', token_endpoint_auth_method: method };
+  const after: World['after'] = async (oauth, config) => {
+    const { signal } = new AbortController();
+    await oauth.credentials({ server: 'far', config, caller: undefined, signal, reason: '401' });
+    expect(await oauth.signOut(config)).toEqual({ revoked: true });
+  };
+  await signedIn({ options: { before, registration }, after });
+  expect(asked).toEqual(['/token', '/token', '/revoke', '/revoke'].map((path) => [path, ...shown]));
+});
+
+test('a client without a secret is a public one, whatever it was registered for', async () => {
+  const registration = { token_endpoint_auth_method: 'client_secret_basic' };
+  expect(await signedIn({ options: { registration } })).toBeDefined();
 });

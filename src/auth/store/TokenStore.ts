@@ -1,5 +1,8 @@
 import { z } from 'zod';
 
+/** How a client says who it is (`token_endpoint_auth_method`), what needs least first. */
+export const CLIENT_METHODS = ['none', 'client_secret_basic', 'client_secret_post'] as const;
+
 /** What a sign-in has given, as a store keeps it: plain JSON. All of it is secret. */
 export interface StoredGrant {
   /** URL of the server that it is for. A grant is used for no other. */
@@ -16,6 +19,8 @@ export interface StoredGrant {
     readonly secret?: string;
     /** Of a client that was registered: where the browser may come back to. */
     readonly redirectUrl?: string;
+    /** Of a client with a secret: how it is shown, where the registration says so. */
+    readonly method?: (typeof CLIENT_METHODS)[number];
   };
   readonly accessToken: string;
   readonly refreshToken?: string;
@@ -47,7 +52,12 @@ const grantSchema = z.object({
   principal: text.optional(),
   issuer: text,
   resource: text,
-  client: z.object({ id: text, secret: text.optional(), redirectUrl: text.optional() }),
+  client: z.object({
+    id: text,
+    secret: text.optional(),
+    redirectUrl: text.optional(),
+    method: z.enum(CLIENT_METHODS).optional(),
+  }),
   accessToken: text,
   refreshToken: text.optional(),
   scope: z.string().optional(),
