@@ -4,6 +4,7 @@ import { systemClock } from '../../core/clock.js';
 import { onStopSignals } from '../../core/close/onStopSignals.js';
 import { messageOf, StartError } from '../../core/errors.js';
 import { visible } from '../../core/show.js';
+import { within } from '../../core/time/within.js';
 import { LedgerKeeper } from '../../registry/lifecycle/LedgerKeeper.js';
 import type { ProcessRecord } from '../../registry/lifecycle/record.js';
 import { ManagedProcess, type StopOptions } from '../../registry/process/ManagedProcess.js';
@@ -47,6 +48,8 @@ function asItCame(from: 'client' | 'server', line: Buffer): Buffer {
   return Buffer.concat([line, NEWLINE]);
 }
 
+/** How long a fault may hold messages back once stdin has ended, and again once the server has exited, in ms. */
+const HELD_MS = 2_000;
 const NEWLINE = Buffer.from('\n');
 /** Larger than any message a test sends. */
 const MAX_LINE_BYTES = 256 * 2 ** 20;
@@ -55,7 +58,7 @@ const tooLong = (bytes: number): Error =>
 
 /**
  * Makes this process stand between its stdin and stdout and a stdio server of any language: what passes goes wrong as
- * the plan says, and everything else passes byte for byte. It ends with the server, or when its stdin ends.
+ * the plan says, and everything else passes byte for byte. It ends with the server, whose stdin ends when its own does.
  */
 export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<void> {
   const { plan, stateFile, eventsFile, name, command, args, onMessage } = options;
@@ -108,10 +111,17 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     ledger.shorten(0);
     if (server !== undefined) endInOrder();
   };
+  /** The client says nothing more, and may still read. */
+  let inputEnded = false;
+  /** What the server wrote that may be an answer. */
+  let unread = 0;
+  /** What a fault held back at the exit of the server has passed. */
+  let lastPassed: Promise<void> | undefined;
   // What the stop cannot prove is told by the second, which the hand begins.
   const endInOrder = (): void =>
     void stop()
       .catch(() => undefined)
+      .then(() => lastPassed)
       .then(() => hand.end({ exitCode: 0, why: 'its client is gone' }));
   const onSignal = (): void => {
     hand.hurry();
@@ -156,10 +166,12 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
     onRaw: (line) => toServer(asItCame('client', line)),
     onEnd: () => {
       if (deaf) return;
-      wire.close();
-      endInOrder();
+      inputEnded = true;
+      void held().then(endInOrder);
     },
   });
+  const held = (): Promise<void> =>
+    within(wire.settled(), { clock: systemClock, timeoutMs: HELD_MS, signal: stopping.signal }).catch(() => undefined);
   const pressure: BackPressure = new BackPressure({
     output: child.stdin,
     client: wire,
@@ -171,7 +183,9 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
       // A client that does not read holds its server back, as it would without this process between them.
       if (process.stdout.writableNeedDrain) output.pause();
       const text = line.toString('utf8');
-      const message = isCostly(line) ? undefined : parseMessage(text);
+      const costly = isCostly(line);
+      if (costly) unread++;
+      const message = costly ? undefined : parseMessage(text);
       if (message === undefined) wire.raw(asItCame('server', line));
       else {
         if (isAnswer(message)) tally.answered(message.id);
@@ -190,12 +204,19 @@ export async function runFaultProxy(options: StdioFaultProxyOptions): Promise<vo
   child.onStderr((line) => void process.stderr.write(`${shown(line)}\n`));
   child.onExit(({ exitCode, signal }) => {
     output.drain();
-    if (!deaf)
+    if (deaf) return;
+    const endAsItDid = (): void => {
+      wire.close();
       hand.end(
         signal === null
           ? { exitCode: exitCode ?? 1, why: 'the server exited' }
           : { signal, why: 'the server was killed' },
       );
+    };
+    if (!inputEnded) return endAsItDid();
+    const unanswered = wire.unanswered - unread;
+    if (unanswered > 0) process.stderr.write(`mcp-poolkit: the server ended with ${unanswered} requests unanswered\n`);
+    lastPassed = held().then(endAsItDid);
   });
   if (child.exitInfo !== undefined) throw new StartError(name, 'it exited at once');
   wire.begin(start);

@@ -27,7 +27,7 @@ const OVERSIZE_BYTES = 65 * 2 ** 20;
 const ASK_EVERY_MS = 5;
 
 interface AnswerFaultsOptions {
-  readonly later: (ms: number, work: () => void) => void;
+  readonly later: (ms: number, work: () => void) => Disposable;
   readonly memory: WireMemory;
   readonly spent: SpentIds;
   /** Whether the call still waits for its answer. */
@@ -203,12 +203,13 @@ export class AnswerFaults {
     const release = (): void => {
       if (!held) return;
       held = false;
+      timer[Symbol.dispose]();
       this.#options.memory.drop(release);
       call.port.write(call.port.frame(text));
       call.port.done?.();
     };
     this.#options.memory.hold(release);
-    this.#options.later(ms, release);
+    const timer = this.#options.later(ms, release);
   }
 
   #ask(call: WireCall): void {

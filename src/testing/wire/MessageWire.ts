@@ -1,10 +1,11 @@
 import { RPC_CODES } from '../../connection/protocol/rpcCodes.js';
-import type { Clock, Timer } from '../../core/clock.js';
+import type { Clock } from '../../core/clock.js';
 import type { FaultEvent } from '../faults/events.js';
 import type { FaultPlan, Injection } from '../faults/FaultPlan.js';
 import { faultEvent } from '../faults/faultEvent.js';
 import type { FaultWire } from '../faults/table/spec.js';
 import { AnswerFaults } from './AnswerFaults.js';
+import { Delays } from './Delays.js';
 import { failure, isAnswer, isRequest, type RpcId, type RpcMessage, type RpcRequest } from './messages.js';
 import { SpentIds } from './SpentIds.js';
 import type { ClientPort, WireCall } from './WireCall.js';
@@ -41,7 +42,9 @@ export class MessageWire {
   readonly #options: MessageWireOptions;
   readonly #calls = new Map<RpcId, WireCall>();
   readonly #answers: AnswerFaults;
-  readonly #timers = new Set<Timer>();
+  readonly #delays: Delays;
+  /** When a call that is held back goes to the server. */
+  readonly #delayed = new WeakMap<WireCall, Disposable>();
   readonly #memory: WireMemory;
   readonly #spent: SpentIds;
   readonly #joined: Disposable;
@@ -52,11 +55,12 @@ export class MessageWire {
 
   constructor(options: MessageWireOptions) {
     this.#options = options;
+    this.#delays = new Delays(options.clock);
     this.#memory = options.memory ?? new WireMemory();
     this.#spent = options.spent ?? new SpentIds();
     this.#joined = this.#spent.join((id) => this.#calls.has(id));
     this.#answers = new AnswerFaults({
-      later: (ms, work) => this.#later(ms, work),
+      later: (ms, work) => this.#delays.later(ms, work),
       memory: this.#memory,
       spent: this.#spent,
       isOpen: (call) => this.#calls.get(call.request.id) === call,
@@ -109,7 +113,7 @@ export class MessageWire {
       if (this.#dying.delete(call)) die();
     };
     this.#dying.set(call, once);
-    this.#later(TAKE_MS, once);
+    this.#delays.later(TAKE_MS, once);
   }
 
   /** Nothing goes either way any more. */
@@ -117,12 +121,21 @@ export class MessageWire {
     return this.#stalled;
   }
 
+  /** Requests that no fault befell, and the server has not answered. */
+  get unanswered(): number {
+    return [...this.#calls.values()].filter(({ injection }) => !this.#stalled && injection === undefined).length;
+  }
+
+  /** Resolves once no fault holds back a message, either way. */
+  settled(): Promise<void> {
+    return this.#delays.settled();
+  }
+
   /** Cancels what waits; nothing more is written. */
   close(): void {
     this.#closed = true;
     this.#joined[Symbol.dispose]();
-    for (const timer of this.#timers) timer.cancel();
-    this.#timers.clear();
+    this.#delays.close();
     this.#calls.clear();
     this.#dying.clear();
   }
@@ -155,7 +168,7 @@ export class MessageWire {
     const { port, request } = call;
     switch (fault) {
       case 'delay':
-        this.#later(delayMs ?? this.#options.plan.delayMs, proceed);
+        this.#delayed.set(call, this.#delays.later(delayMs ?? this.#options.plan.delayMs, proceed));
         break;
       case 'drop':
       case 'silentPing':
@@ -207,18 +220,7 @@ export class MessageWire {
   }
 
   #forget(call: WireCall): void {
+    this.#delayed.get(call)?.[Symbol.dispose]();
     if (this.#calls.get(call.request.id) === call) this.#calls.delete(call.request.id);
-  }
-
-  #later(ms: number, work: () => void): void {
-    const timer = this.#options.clock.setTimer(
-      () => {
-        this.#timers.delete(timer);
-        if (!this.#closed) work();
-      },
-      ms,
-      { ref: true },
-    );
-    this.#timers.add(timer);
   }
 }

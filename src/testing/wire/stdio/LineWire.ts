@@ -3,6 +3,7 @@ import { LineReader } from '../../../connection/stdio/LineReader.js';
 import { systemClock, type Timer } from '../../../core/clock.js';
 import type { FaultEvent } from '../../faults/events.js';
 import type { FaultPlan, Injection } from '../../faults/FaultPlan.js';
+import { Delays } from '../Delays.js';
 import { garbage } from '../lies.js';
 import { MessageWire } from '../MessageWire.js';
 import { isCostly, parseMessage, type RpcMessage } from '../messages.js';
@@ -56,7 +57,7 @@ export class LineWire {
   readonly #onEnd: () => void;
   readonly #texts = new WeakMap<RpcMessage, string>();
   #begun = false;
-  #timer: Timer | undefined;
+  readonly #start = new Delays(systemClock);
   #hold: Timer | undefined;
   #waiting: (() => void)[] | undefined;
   /** It reads nothing any more, by a fault. */
@@ -104,7 +105,7 @@ export class LineWire {
       for (const line of garbage(start.settings.count ?? 3)) this.#port.write(this.#port.frame(line));
     if (start?.fault === 'slowStart') {
       this.#waiting = [];
-      this.#timer = systemClock.setTimer(() => this.#awake(), start.delayMs ?? SLOW_START_MS, { ref: true });
+      this.#start.later(start.delayMs ?? SLOW_START_MS, () => this.#awake());
     }
     input.on('data', this.#onData);
     input.on('end', this.#onEnd);
@@ -135,9 +136,20 @@ export class LineWire {
     if (!this.#stopped) this.#options.input.resume();
   }
 
+  /** Requests that no fault befell, and the server has not answered. */
+  get unanswered(): number {
+    return this.#wire.unanswered;
+  }
+
+  /** Resolves once no fault holds back a message, either way. */
+  async settled(): Promise<void> {
+    await this.#start.settled();
+    await this.#wire.settled();
+  }
+
   close(): void {
     const { input } = this.#options;
-    this.#timer?.cancel();
+    this.#start.close();
     this.#hold?.cancel();
     this.#wire.close();
     input.off('data', this.#onData);
