@@ -121,6 +121,16 @@ test('an item goes without its odd members, each is told, and `true` is a schema
   ]);
 });
 
+test('a schema of arguments that names no type is one of an object', async () => {
+  const schemas = [{}, { $schema: 'https://json-schema.org/draft/2020-12/schema' }, { properties: { a: {} } }];
+  const { items, problems } = await validItems(
+    'tools',
+    schemas.map((inputSchema, at) => ({ name: `t${at}`, inputSchema })) as never,
+  );
+  expect(items.map(({ inputSchema }) => inputSchema)).toEqual(schemas.map((each) => ({ ...each, type: 'object' })));
+  expect(problems).toEqual([]);
+});
+
 test('of what servers say of themselves, what official clients would refuse is left out', () => {
   const capabilities = {
     tools: {},

@@ -94,6 +94,9 @@ const objectSchema = objectWith(
   { $schema: text, type: oneOf('object'), properties: recordOf(schema), required: listOf(text) },
   ['type'],
 );
+/** One that names no type, as `{}` for a tool without arguments: these are members of an object. */
+const inputSchema: Taken = (value, path, odd) =>
+  objectSchema(isObject(value) && value['type'] === undefined ? { ...value, type: 'object' } : value, path, odd);
 const anySchema = objectWith({ $schema: text });
 /** Modern clients take a schema of anything. */
 const outputSchema: Taken = (value, path, odd) => {
@@ -109,7 +112,7 @@ export const ITEM_TYPES = Object.freeze({
     {
       ...NAMED,
       icons,
-      inputSchema: objectSchema,
+      inputSchema,
       outputSchema,
       annotations: objectWith({
         title: text,

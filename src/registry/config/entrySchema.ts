@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { toolRulesSchema } from './curation/checkCuration.js';
 import { oauthSchema } from './OAuthSettings.js';
-import { SEVERAL_SHAPE } from './targets/severalSchema.js';
+import { envSchema, SEVERAL_SHAPE } from './targets/severalSchema.js';
 
 /** A time in a file, where JSON has no Infinity. */
 const ENDLESS = 'expected milliseconds, 1 or more, or "Infinity"';
@@ -50,7 +50,7 @@ export const TYPES = ['stdio', 'http', 'streamable-http', 'streamableHttp', 'sse
 export const entrySchema = settingsSchema.extend({
   command: text.optional(),
   args: texts.optional(),
-  env: textMap.optional(),
+  env: envSchema.optional(),
   cwd: text.optional(),
   inheritEnv: texts.optional(),
   url: text.optional(),

@@ -113,6 +113,21 @@ test('one bad server never hides the others, and every mistake of one is told', 
   }
 });
 
+test('numbers and flags in `env` are their texts, as VS Code has them; nothing else is', () => {
+  const started = { command: 'x', env: { PORT: 3000, DEBUG: true, NAME: 'n' } };
+  const { servers, problems } = parse({
+    one: started,
+    two: { targets: [started, started] },
+    three: { command: 'x', args: [8080], env: { A: {} } },
+  });
+  const texts = { env: { PORT: '3000', DEBUG: 'true', NAME: 'n' } };
+  expect(servers).toMatchObject([
+    { name: 'one', ...texts },
+    { name: 'two', targets: [texts, texts] },
+  ]);
+  expect(problems.map(({ field }) => field)).toEqual(['args.0', 'env.A']);
+});
+
 test('half a surrogate pair in a name is told as a mistake of that server', () => {
   const { servers, problems } = parseConfig('{"mcpServers": {"good": {"command": "x"}, "\\ud800": {"command": "x"}}}', {
     file: 'mcp.json',

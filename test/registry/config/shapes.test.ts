@@ -71,7 +71,7 @@ test('a mistake is told with its line, in JSON with comments and in TOML', () =>
 command = "x"
 
 [mcp_servers.a.env]
-KEY = 7
+KEY = [7]
 `;
   expect(only('config.toml', toml).problems).toEqual([
     'config.toml: server "a", field env.KEY: expected a string (line 7)',

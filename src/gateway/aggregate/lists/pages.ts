@@ -33,7 +33,7 @@ const MAX_MOVED = 1_000;
  * @throws Refusal for a cursor that is none of this list
  */
 export function pageOf<T>(kind: string, sections: readonly Section<T>[], cursor: unknown, size: number): Page<T> {
-  const from = cursor === undefined ? 0 : startOf(sections, placeOf(kind, cursor));
+  const from = cursor === undefined || cursor === null ? 0 : startOf(sections, placeOf(kind, cursor));
   const page: Entry<T>[] = [];
   let before = 0;
   for (const { entries } of sections) {

@@ -141,7 +141,7 @@ const cursorOf = (place: readonly unknown[]): string => Buffer.from(JSON.stringi
 
 /** @throws Refusal */
 function startOf(servers: readonly string[], given: unknown): { index: number; cursor: string | undefined } {
-  if (given === undefined) return { index: 0, cursor: undefined };
+  if (given === undefined || given === null) return { index: 0, cursor: undefined };
   try {
     const [server, cursor] = JSON.parse(Buffer.from(String(given), 'base64url').toString()) as unknown[];
     const index = servers.indexOf(server as string);

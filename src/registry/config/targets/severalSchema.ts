@@ -5,7 +5,14 @@ import { oauthSchema } from '../OAuthSettings.js';
 export const MAX_TARGETS = 64;
 const MAX_WEIGHT = 1_000_000;
 
-const text = z.string({ error: 'expected a string' });
+const ONE = 'expected a string';
+const text = z.string({ error: ONE });
+/** Variables of a program, which VS Code's configs may have as numbers: the text of each. */
+export const envSchema = z.record(
+  z.string(),
+  z.union([z.string(), z.number(), z.boolean()], { error: ONE }).transform(String),
+  { error: 'expected an object of strings' },
+);
 const zone = text
   .trim()
   .min(1, 'expected a name of a zone, got an empty one')
@@ -33,7 +40,7 @@ const reach = z.looseObject(
     type: text.optional(),
     command: text.optional(),
     args: z.array(text, { error: 'expected an array of strings' }).optional(),
-    env: z.record(z.string(), text, { error: 'expected an object of strings' }).optional(),
+    env: envSchema.optional(),
     cwd: text.optional(),
     inheritEnv: z.array(text, { error: 'expected an array of strings' }).optional(),
     url: text.optional(),
