@@ -145,6 +145,8 @@ test('a number that JavaScript cannot hold reaches the server beside a fixed arg
   for (const [path, inner] of [
     ['mcp', `{"name":"s__t","arguments":{"n":${big}}}`],
     ['groups/found/mcp', `{"name":"call_tool","arguments":{"name":"s__t","arguments":{"n":${big}}}}`],
+    // As models write them, too.
+    ['groups/found/mcp', `{"name":"call_tool","arguments":{"name":"s__t","arguments":"{\\"n\\":${big}}"}}`],
   ] as const) {
     const desk = await client(`${url}/${path}`);
     const response = await fetch(`${url}/${path}`, {
@@ -338,6 +340,7 @@ test('three tools in place of all: a client that lists, searches, describes and 
     ['describe_tool', { name: 'none' }, /unknown tool: none/],
     ['call_tool', {}, /name is the name of a tool/],
     ['call_tool', { name: 'files__tool_1', arguments: [] }, /arguments is an object/],
+    ['call_tool', { name: 'files__tool_1', arguments: '[{}' }, /arguments is an object/],
     ['call_tool', { name: 'search_tools' }, /unknown tool: search_tools/],
   ] as const) {
     expect(await said(desk, name, args)).toMatch(message);

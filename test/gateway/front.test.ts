@@ -356,3 +356,13 @@ test('more than 128 headers are refused: what stands behind those that it keeps 
   const many = `GET /livez HTTP/1.1\nHost: localhost\n${'a:\n'.repeat(120)}\n`;
   expect(await raw(many).response).toMatch(/^HTTP\/1\.1 200 /);
 });
+
+test('a probe of HTTP/1.0 needs no Host, which no page leaves out; what is no probe does', async () => {
+  for (const [path, status] of [
+    ['/livez', 200],
+    ['/readyz', 200],
+    ['/mcp', 400],
+  ] as const)
+    expect(await raw(`GET ${path} HTTP/1.0\n\n`).response).toContain(` ${status} `);
+  expect(await raw('GET /livez HTTP/1.0\nOrigin: https://evil.test\n\n').response).toContain(' 403 ');
+});

@@ -7,6 +7,8 @@ import { Refusal } from '../rpc/failure.js';
 import { setText, withChanges } from '../rpc/light.js';
 import { isSearchTool } from './ToolSearch.js';
 
+const MAX_SAID_CHARS = 64 * 1_024;
+
 /** The call that is inside a call of `call_tool`, its arguments as they were written: long ones are not parsed for it. @throws Refusal */
 export function innerCall({ params, paramsText }: GivenParams): GivenParams {
   const outer = written(paramsText);
@@ -14,14 +16,26 @@ export function innerCall({ params, paramsText }: GivenParams): GivenParams {
   // Without text, as where a name comes twice, the call is written anew, with what was read here.
   if (outer?.given === undefined || members === undefined) {
     const { name, arguments: own } = argumentsOf(params?.['arguments']);
-    return { params: { ...params, name: checkedName(name), arguments: argumentsOf(own) }, paramsText: undefined };
+    const inner = typeof own === 'string' ? JSON.parse(objectSaid(own) ?? 'false') : own;
+    return { params: { ...params, name: checkedName(name), arguments: argumentsOf(inner) }, paramsText: undefined };
   }
   const name = checkedName(JSON.parse(memberText(outer.given, members, 'name') ?? 'null'));
-  const own = objectText(memberText(outer.given, members, 'arguments'));
+  const given = memberText(outer.given, members, 'arguments');
+  const own = given?.startsWith('"') === true ? objectSaid(JSON.parse(given)) : objectText(given);
   if (own === undefined) throw NO_OBJECT();
   const inner = withChanges(params, { name, arguments: undefined });
   setText(inner, 'arguments', own);
   return { params: inner, paramsText: outer.with({ name: JSON.stringify(name), arguments: own }) };
+}
+
+/** Models write the arguments of the call inside as text, too: that text, if it is an object's. */
+function objectSaid(text: string): string | undefined {
+  if (text.length > MAX_SAID_CHARS) return undefined;
+  try {
+    return isObject(JSON.parse(text)) ? text : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function checkedName(name: unknown): string {

@@ -30,7 +30,13 @@ interface Responding {
 
 /** Of what it has decoded a decoder holds the newest, which later bytes refer to, in bytes: outside of the heap, and up to 100,000 times what came. */
 const UNZIP_WINDOW = 32 * 1_024;
-const BROTLI_WINDOW = 16 * 1_024 * 1_024;
+
+/** What the first byte of a stream says of it (RFC 7932, 9.1). */
+function brotliWindow(first = 0): number {
+  const [high, low] = [(first >> 1) & 7, (first >> 4) & 7];
+  if ((first & 1) === 0) return 2 ** 16;
+  return 2 ** (high > 0 ? 17 + high : low > 1 ? 8 + low : 17);
+}
 
 /** A response's encoding; undefined when it has none. */
 export function encodingOf(headers: RawHeaders): string | undefined {
@@ -51,7 +57,7 @@ export class BodyDecoder {
   readonly #stream: Unzip | BrotliDecompress;
   readonly #incoming: Incoming;
   readonly #reader: LongReader;
-  readonly #maxHeld: number;
+  #maxHeld: number | undefined;
   #held = 0;
   #share: string | undefined;
   #over = false;
@@ -82,7 +88,7 @@ export class BodyDecoder {
     sink: BodyDecoderSink,
   ) {
     this.#stream = stream;
-    this.#maxHeld = encoding === 'br' ? BROTLI_WINDOW : UNZIP_WINDOW;
+    this.#maxHeld = encoding === 'br' ? undefined : UNZIP_WINDOW;
     this.#incoming = incoming;
     this.#reader = reader;
     stream.on('data', (chunk: Buffer) => {
@@ -103,6 +109,7 @@ export class BodyDecoder {
   }
 
   push(chunk: Buffer): boolean {
+    this.#maxHeld ??= brotliWindow(chunk[0]);
     return this.#stream.write(chunk);
   }
 
@@ -116,7 +123,7 @@ export class BodyDecoder {
   }
 
   #hold(bytes: number): NoRoomError | undefined {
-    const more = Math.min(bytes, this.#maxHeld - this.#held);
+    const more = Math.min(bytes, (this.#maxHeld ?? 0) - this.#held);
     if (more === 0) return undefined;
     if (this.#held === 0) this.#share = this.#reader.share;
     this.#held += more;

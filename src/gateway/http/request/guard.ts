@@ -64,6 +64,8 @@ export class Guard {
   }
 
   #hostRefusal(host: string | undefined, byAddress: boolean): Refused | undefined {
+    // A probe of HTTP/1.0 has none, and a page's request always has one.
+    if (host === undefined && byAddress) return undefined;
     const name = hostNameOf(host);
     if (name === undefined) {
       // One that names a foreign host behind what does not belong there is foreign first of all.
