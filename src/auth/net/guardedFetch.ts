@@ -1,9 +1,9 @@
-import { lookup as systemLookup } from 'node:dns';
 import type { IncomingMessage } from 'node:http';
 import { isIP, type LookupFunction } from 'node:net';
 import type { FetchLike } from '@modelcontextprotocol/client';
 import { askOnce } from '../../connection/net/sockets/askOnce.js';
 import { messageOf } from '../../core/errors.js';
+import { lookUp } from '../../core/net/lookup.js';
 import { isLoopbackHost } from '../../core/text/isLoopbackHost.js';
 import { withTimeoutSignal } from '../../core/time/within.js';
 import { mayReach, type Reach } from './addresses.js';
@@ -56,7 +56,7 @@ export function guardedFetch(options: GuardedFetchOptions): FetchLike {
     const asked = {
       method: init.method ?? 'GET',
       headers: Object.fromEntries(new Headers(init.headers)),
-      lookup: guardedLookup(reach, options.lookup ?? systemLookup),
+      lookup: guardedLookup(reach, options.lookup ?? lookUp),
       body: init.body === undefined || init.body === null ? undefined : String(init.body),
       signal: AbortSignal.any([...signals]),
     };

@@ -4,6 +4,7 @@ import { Shares } from '../../../concurrent/Shares.js';
 import { type Clock, systemClock } from '../../../core/clock.js';
 import { type CloseOptions, CloseScope } from '../../../core/close/CloseScope.js';
 import { QueueFullError } from '../../../core/errors.js';
+import { lookUp } from '../../../core/net/lookup.js';
 import { TurnBudget } from '../../../core/time/turns.js';
 import { IncomingBytes } from '../body/IncomingBytes.js';
 import { type HttpDispatcherOptions, resolveDispatcherOptions } from '../httpOptions.js';
@@ -183,6 +184,7 @@ export class HttpDispatchers {
     const timeoutMs = this.#resolved.connectTimeoutMs;
     const own = undici().buildConnector({
       ciphers: CIPHERS,
+      lookup: lookUp,
       ...tls,
       timeout: 0,
     } as Connectors.BuildOptions) as SocketConnector;

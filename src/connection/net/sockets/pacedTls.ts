@@ -2,6 +2,7 @@ import { EventEmitter } from 'node:events';
 import { connect as connectRaw, type NetConnectOpts, type Socket } from 'node:net';
 import { type ConnectionOptions, connect as connectTls, DEFAULT_CIPHERS, type TLSSocket } from 'node:tls';
 import type { buildConnector } from 'undici';
+import { lookUp } from '../../../core/net/lookup.js';
 import type { TurnBudget } from '../../../core/time/turns.js';
 import { NoProgress } from './brokenProtocol.js';
 
@@ -56,7 +57,7 @@ export function pacedConnection(options: ConnectionOptions & NetConnectOpts, tur
 function rawSocket({ hostname, port, localAddress }: buildConnector.Options, tls: ConnectionOptions): Socket {
   const address = { host: hostname, port: Number(port || 443), localAddress };
   const more = { highWaterMark: 64 * 1024, noDelay: true, keepAlive: true, keepAliveInitialDelay: 60_000 };
-  return connectRaw({ ...tls, ...address, ...more } as NetConnectOpts);
+  return connectRaw({ lookup: lookUp, ...tls, ...address, ...more } as NetConnectOpts);
 }
 
 /**
