@@ -23,7 +23,7 @@ export interface LookUpParts {
 
 /**
  * Names to addresses as `dns.lookup`, whose calls wait for each other: one to a name server that is silent takes 10 s, and two of them hold up all
- * others of the process. Each name is looked up once at a time here, and one that takes long is sought beside that where nobody waits for others:
+ * others of the process. Each name is looked up once at a time here, and one that takes long is sought beside that where no one waits for others:
  * in the file of hosts, and by a resolver of its own. The first that finds it says where it is; that there is none, the system alone says.
  */
 export function lookUpBy(parts: LookUpParts): LookupFunction {
