@@ -71,9 +71,9 @@ export class AggregateEndpoint implements BareEndpoint {
   }
 
   /** A server that is not up within a short time does not hold up the others. */
-  async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
+  async info(session: Downstream, signal: AbortSignal, address?: string): Promise<EndpointInfo> {
     const { pool, infos } = this.#options;
-    const known = await Promise.all(pool.servers().map((server) => this.#infoOf(server, session, signal)));
+    const known = await Promise.all(pool.servers().map((server) => this.#infoOf(server, session, signal, address)));
     return infos.of(known, session.era);
   }
 
@@ -86,7 +86,7 @@ export class AggregateEndpoint implements BareEndpoint {
     switch (method) {
       case 'server/discover':
         if (session.era === 'legacy') break;
-        return discovered(await this.info(session, signalOf(call.signal) ?? session.signal));
+        return discovered(await this.info(session, signalOf(call.signal) ?? session.signal, call.address));
       case 'tools/call':
         if (searching && isSearchTool(params?.['name'])) return this.#searched(session, given, call);
         return this.#callTool(session, given, call);
@@ -214,14 +214,14 @@ export class AggregateEndpoint implements BareEndpoint {
   }
 
   /** Never rejects, and takes no longer than clients wait; the start goes on behind. */
-  async #infoOf(server: string, session: Downstream, signal: AbortSignal): Promise<KnownServer> {
+  async #infoOf(server: string, session: Downstream, signal: AbortSignal, address?: string): Promise<KnownServer> {
     const { pool, callers, clock, listTimeoutMs, serverWaitMs, logger } = this.#options;
     let pending = true;
     const late = (): Error =>
       lateFor({ pool, clock, caller: callers.of(server, session) }, server, 'initialize', listTimeoutMs);
     const bounds = { clock, timeoutMs: listTimeoutMs, signal: session.signal, late };
     const waitMs = callers.isShutOut(server, session) ? 0 : serverWaitMs;
-    const info = withDeadline(bounds, (bounded) => callers.info(server, session, bounded)).then(
+    const info = withDeadline(bounds, (bounded) => callers.info(server, session, bounded, address)).then(
       (told) => {
         this.#followers.follow(server, session);
         return told;

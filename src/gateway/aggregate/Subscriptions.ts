@@ -86,7 +86,7 @@ export class Subscriptions {
   async listen(
     client: Downstream,
     filter: ListenFilter,
-    { signal, onNotification }: ListenOptions,
+    { signal, address, onNotification }: ListenOptions,
   ): Promise<Listening> {
     const { resourceSubscriptions: wanted = [], ...lists } = filter;
     const kinds = Object.fromEntries(Object.entries(lists).filter(([, asked]) => asked === true));
@@ -96,7 +96,7 @@ export class Subscriptions {
       [...byServer].map(async ([server, uris]) => {
         try {
           const subscription = await this.#inTime(server, client, signal, (own) =>
-            this.#subscribe(server, uris, client, onNotification, own),
+            this.#subscribe(server, uris, client, onNotification, own, address),
           );
           void subscription.ended.then(() => this.#isGone(server) && gone.abort());
           const told = new Set(subscription.filter.resourceUris);
@@ -172,6 +172,7 @@ export class Subscriptions {
     session: Downstream,
     tell: (notice: ServerNotice) => void,
     signal: AbortSignal | undefined,
+    address?: string,
   ): Promise<Subscription> {
     const { pool, callers, outward, holds } = this.#options;
     const given = new Map(uris.map(([client, own]) => [own, client]));
@@ -183,8 +184,8 @@ export class Subscriptions {
     };
     return keptUp(server, session, signal, { ...this.#options, tell: onNotification }, async () => {
       // From here on the server's era is known, so that no connection is made of one that it does not speak.
-      await callers.info(server, session, signal ?? session.signal);
-      const caller = callers.of(server, session);
+      await callers.info(server, session, signal ?? session.signal, address);
+      const caller = callers.of(server, session, address);
       const options = { onNotification, ...(signal && { signal }), ...(caller && { caller }) };
       return pool.subscribe(server, { resourceUris: [...given.keys()] }, options);
     });

@@ -90,6 +90,7 @@ export class ModernOverLegacy {
               paramsText: own.paramsText,
               onRequest,
               signal: flight.control,
+              address: call.address,
               ...relayed(flight, params),
             }),
           () => this.#ended(flight),

@@ -33,7 +33,7 @@ export interface CallOptions
   > {
   /** Ends it. */
   readonly signal?: CallSignal | undefined;
-  /** Modern era: where its client connected from. */
+  /** Modern era: where its client connected from (`addressOrigin`). */
   readonly address?: string | undefined;
   /** Modern era: looks at the definition of the tool that is to be called, and throws what the call is refused with. */
   readonly onTool?: (tool: Tool, args: unknown) => void;
@@ -75,7 +75,7 @@ export interface Downstream {
 }
 
 export interface ListenOptions {
-  /** Where its client connected from. */
+  /** Where its client connected from (`addressOrigin`). */
   readonly address?: string | undefined;
   readonly signal: AbortSignal;
   readonly onNotification: (notice: ServerNotice) => void;

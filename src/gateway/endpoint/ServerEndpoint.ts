@@ -59,9 +59,9 @@ export class ServerEndpoint implements BareEndpoint {
     this.#modernClients = { key: JSON.stringify([this.#callers.base?.principal]) };
   }
 
-  async info(session: Downstream, signal: AbortSignal): Promise<EndpointInfo> {
+  async info(session: Downstream, signal: AbortSignal, address?: string): Promise<EndpointInfo> {
     if (!this.#pool.hasServer(this.#server)) throw new ServerNotFoundError(this.#server);
-    const info = await this.#callers.info(this.#server, session, signal);
+    const info = await this.#callers.info(this.#server, session, signal, address);
     const era = this.#callers.eraOf(this.#server, session);
     if (session.era === 'legacy' && era === 'modern') {
       await within(this.#follow(session), { clock: this.#clock, signal });
@@ -119,7 +119,7 @@ export class ServerEndpoint implements BareEndpoint {
     const modern = session.era === 'modern';
     if (modern) {
       if (this.#callers.eraOf(this.#server, session) === undefined)
-        await this.info(session, signalOf(call.signal) ?? session.signal);
+        await this.info(session, signalOf(call.signal) ?? session.signal, call.address);
       if (this.#callers.eraOf(this.#server, session) === 'modern')
         return this.#callers.request(this.#server, session, method, params, call);
       if (list) throw new Refusal(RPC_CODES.methodNotFound, `method not found: ${method}`);
@@ -145,11 +145,11 @@ export class ServerEndpoint implements BareEndpoint {
   async listen(
     client: Downstream,
     { resourceSubscriptions, ...lists }: ListenFilter,
-    { signal, onNotification }: ListenOptions,
+    { signal, address, onNotification }: ListenOptions,
   ): Promise<Listening> {
     // A server is started for it, so that what it can tell is known.
-    await this.info(client, signal);
-    const caller = this.#callers.of(this.#server, client);
+    await this.info(client, signal, address);
+    const caller = this.#callers.of(this.#server, client, address);
     const filter = { ...lists, ...(resourceSubscriptions && { resourceUris: resourceSubscriptions }) };
     const options = { signal, onNotification, ...(caller && { caller }) };
     try {
@@ -178,7 +178,7 @@ export class ServerEndpoint implements BareEndpoint {
 
   /** A modern server answers by itself; of a legacy one it is told what its handshake said. */
   async #discover(client: Downstream, params: Params | undefined, call: CallOptions): Promise<unknown> {
-    const info = await this.info(client, signalOf(call.signal) ?? client.signal);
+    const info = await this.info(client, signalOf(call.signal) ?? client.signal, call.address);
     if (this.#callers.eraOf(this.#server, client) === 'modern') {
       return this.#callers.request(this.#server, client, 'server/discover', params, call);
     }

@@ -15,7 +15,7 @@ import { idTextOf, type Params } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
 import { MAX_LABEL_LENGTH, MAX_URI_LENGTH } from '../rpc/limits.js';
 import { CALL_BYTES } from '../rpc/readMessages.js';
-import { originOf } from '../session/origin.js';
+import { addressOrigin, originOf } from '../session/origin.js';
 import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import type { Admission } from '../users/Admission.js';
 import { scopeStatus } from '../users/scopes/ScopeRules.js';
@@ -78,7 +78,7 @@ export class Listens {
     const { bounds, maxOpen, room, admission, logger, onDrop } = this.#options;
     const { idText } = wanted;
     const gone = sharedAbort();
-    const address = response.req.socket?.remoteAddress;
+    const address = addressOrigin(response.req.socket?.remoteAddress);
     const place: Place = {
       origin: originOf(endpoint, address),
       end: (reason) => {

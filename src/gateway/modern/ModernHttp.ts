@@ -21,6 +21,7 @@ import type { EventStreamBounds } from '../http/stream/EventStream.js';
 import { PostReply } from '../http/stream/PostReply.js';
 import { checkNames, type Incoming, idTextOf, progressTokenOf } from '../rpc/envelope.js';
 import { type Failure, failureOf, Refusal } from '../rpc/failure.js';
+import { addressOrigin } from '../session/origin.js';
 import type { ReasonOf } from '../session/SessionCall.js';
 import type { SubscriptionRoom } from '../session/SessionSubscriptions.js';
 import type { Admission } from '../users/Admission.js';
@@ -171,7 +172,7 @@ export class ModernHttp {
         signal: gone,
         request: open,
         client,
-        address: request.socket?.remoteAddress,
+        address: addressOrigin(request.socket?.remoteAddress),
         parent: trace,
         paramsText,
         onProgress: progressToken === undefined ? undefined : (progress) => reply.progress(progressToken, progress),

@@ -2,6 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { Channel } from '../../../src/connection/channel/Channel.js';
 import { silentLogger } from '../../../src/core/logger.js';
 import { AggregateEndpoint, type AggregateEndpointOptions } from '../../../src/gateway/aggregate/AggregateEndpoint.js';
+import { ListFailures } from '../../../src/gateway/aggregate/lists/ListFailures.js';
 import { legacyOverModern } from '../../../src/gateway/bridge/LegacyOverModern.js';
 import { ModernOverLegacy } from '../../../src/gateway/bridge/ModernOverLegacy.js';
 import { CurationTable } from '../../../src/gateway/curation/CurationTable.js';
@@ -83,15 +84,15 @@ test.each([
   const { note, most } = counted();
   const lists = { prompts: [{ name: 'x' }], resources: [{ name: 'x', uri: 'x:1' }] };
   const pool = new FakePool({ s: { capabilities: { prompts: {}, resources: {} }, lists } });
+  const clock = new FakeClock();
   const callers = {
     tasks: ownTasks(),
-    failures: { listAll: pool.listAll.bind(pool) },
+    failures: new ListFailures(pool, clock),
     isBound: () => false,
     of: () => undefined,
     settled: async () => undefined,
     request: async () => note(),
   };
-  const clock = new FakeClock();
   const { signal } = new AbortController();
   const bounds = { listTimeoutMs: 1_000, serverWaitMs: 1_000, pageItems: 10, clock, logger: silentLogger, signal };
   const view = new CurationTable().view();

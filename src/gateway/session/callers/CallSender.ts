@@ -10,7 +10,6 @@ import { levelOf } from '../../rpc/levels.js';
 import type { OwnTasks } from '../OwnTasks.js';
 import type { CallerTable } from './CallerTable.js';
 import { CallsInFlight } from './CallsInFlight.js';
-import { countedCaller } from './countedCaller.js';
 import { ServerLevels } from './ServerLevels.js';
 
 export interface CallSenderOptions {
@@ -77,7 +76,7 @@ export class CallSender {
     server: string,
     session: Downstream,
     level: unknown,
-    signal: AbortSignal,
+    { signal, address }: { readonly signal: AbortSignal; readonly address: string | undefined },
     up: () => Promise<unknown>,
   ): Promise<void> {
     const { pool, table } = this.#options;
@@ -85,7 +84,7 @@ export class CallSender {
     // Of a session's own connection the server was told by the session; of a leased one the next call may have another.
     if (typeof level !== 'string' || sharing === 'leased' || (sharing === 'bound' && session.era === 'legacy')) return;
     if (sharing === 'bound') await up();
-    const caller = table.of(server, session);
+    const caller = table.of(server, session, address);
     const timeoutMs = Math.min(LEVEL_TIMEOUT_MS, timeouts?.default ?? LEVEL_TIMEOUT_MS);
     const options = { signal, timeoutMs, ...(caller && { caller }) };
     await this.#levels.ensure(this.#info(server, session), level, () =>
@@ -105,7 +104,7 @@ export class CallSender {
   #optionsOf(server: string, session: Downstream, given: CallOptions): RequestOptions & { readonly raw: true } {
     const { pool, table, tasks, callIdleMs: timeoutMs, inPieces } = this.#options;
     const config = pool.config(server);
-    const caller = countedCaller(table.of(server, session), given.address);
+    const caller = table.of(server, session, given.address);
     const { signal, paramsText, client, toolDefinition, parent, onProgress, onNotification } = given;
     const onRequest = tasks.asking(server, session, given.onRequest);
     const cancellation = signal instanceof Cancellation && isItself(pool) ? signal : undefined;

@@ -8,6 +8,7 @@ import type { GatewayPool } from '../../GatewayOptions.js';
 import { askable } from '../../rpc/envelope.js';
 import { withContext } from '../../users/withKey.js';
 import { variantOrigin } from '../origin.js';
+import { countedCaller } from './countedCaller.js';
 import { isPoolFull } from './crowding.js';
 
 /** What a session is to one server, as long as the server's config stays. */
@@ -38,8 +39,12 @@ export class CallerTable {
     this.#base = base;
   }
 
-  /** Whom the pool is to know the session as. */
-  of(server: string, session: Downstream): Caller | undefined {
+  /** Whom the pool is to know the session as; `address`: where what it is asked for comes from, of one that stands for clients from everywhere. */
+  of(server: string, session: Downstream, address?: string): Caller | undefined {
+    return countedCaller(this.#of(server, session), address);
+  }
+
+  #of(server: string, session: Downstream): Caller | undefined {
     const config = this.#pool.config(server);
     if (config === undefined) return this.#base;
     const all = this.#known.get(session) ?? new Map<string, Known>();

@@ -4,7 +4,7 @@ import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
 import type { Clock } from '../../../core/clock.js';
 import { messageOf, RpcError } from '../../../core/errors.js';
 import type { Logger } from '../../../core/logger.js';
-import { type CallSignal, signalOf } from '../../../core/wait/Cancellation.js';
+import { signalOf } from '../../../core/wait/Cancellation.js';
 import type { Caller, ServerInfo } from '../../../pool/McpPool.js';
 import type { Era } from '../../../registry/config/ServerConfig.js';
 import type { ListFailures } from '../../aggregate/lists/ListFailures.js';
@@ -53,7 +53,7 @@ export interface CallersOptions {
 }
 
 const DONE = Promise.resolve();
-
+type Asked = Pick<CallOptions, 'signal' | 'address'>;
 type Sent = readonly [method: string, params: Params | undefined, call: CallOptions];
 
 /** The sessions as callers of the pool: their calls, in whichever eras client and server speak, and what ends with them. */
@@ -101,9 +101,9 @@ export class Callers {
     return this.#pool.config(server)?.sharing === 'bound';
   }
 
-  /** Whom the pool is to know the session as. */
-  of(server: string, session: Downstream): Caller | undefined {
-    return this.#table.of(server, session);
+  /** Whom the pool is to know the session as; `address`: where what it is asked for comes from, of one that stands for clients from everywhere. */
+  of(server: string, session: Downstream, address?: string): Caller | undefined {
+    return this.#table.of(server, session, address);
   }
 
   /** The era of the connection that a session's calls run on; undefined before there was one. */
@@ -112,8 +112,8 @@ export class Callers {
   }
 
   /** What the handshake told the session, whose connection is made if there is none; from here on its era is known. */
-  async info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
-    const info = this.#info(server, session, signal);
+  async info(server: string, session: Downstream, signal: AbortSignal, address?: string): Promise<ServerInfo> {
+    const info = this.#info(server, session, signal, address);
     const uses = (other: Downstream): boolean => other !== session && this.#table.makesRoom(server, other);
     const room = this.isBound(server) ? this.#rooms.wait(server, uses) : undefined;
     try {
@@ -129,18 +129,17 @@ export class Callers {
     return this.#rooms.isFull(server) && this.#pool.info(server, this.of(server, session)) === undefined;
   }
 
-  #info(server: string, session: Downstream, signal: AbortSignal): Promise<ServerInfo> {
-    const ask = (): Promise<ServerInfo> => infoOf(this.#pool, server, this.of(server, session), signal);
+  #info(server: string, session: Downstream, signal: AbortSignal, address?: string): Promise<ServerInfo> {
+    const ask = (): Promise<ServerInfo> => infoOf(this.#pool, server, this.of(server, session, address), signal);
     return ask().catch((error: unknown) => {
       if (!this.#table.failed(server, session, error)) throw error;
       return ask();
     });
   }
 
-  /** Whom the pool is to know the session as, once it is known which eras the server speaks. */
-  async settled(server: string, session: Downstream, signal?: CallSignal): Promise<Caller | undefined> {
-    if (session.era === 'modern' && this.eraOf(server, session) === undefined)
-      await this.#ask(server, session, signalOf(signal));
+  /** The same for what is asked for all, once it is known which eras the server speaks. */
+  async settled(server: string, session: Downstream, asked: Asked = {}): Promise<Caller | undefined> {
+    if (session.era === 'modern' && this.eraOf(server, session) === undefined) await this.#ask(server, session, asked);
     return this.of(server, session);
   }
 
@@ -167,13 +166,13 @@ export class Callers {
   }
 
   async #modern(era: Era | undefined, server: string, session: Downstream, ...sent: Sent): Promise<unknown> {
-    const spoken = era ?? (await this.#ask(server, session, signalOf(sent[2].signal)));
+    const spoken = era ?? (await this.#ask(server, session, sent[2]));
     return spoken === 'modern' ? this.#pass(server, session, ...sent) : this.#bridge(server, session, ...sent);
   }
 
   /** Finds out what the server speaks, by its start. */
-  async #ask(server: string, session: Downstream, signal = session.signal): Promise<Era> {
-    return (await this.info(server, session, signal)).era;
+  async #ask(server: string, session: Downstream, { signal, address }: Asked): Promise<Era> {
+    return (await this.info(server, session, signalOf(signal) ?? session.signal, address)).era;
   }
 
   /** Modern on both sides: nearly a pipe. The definition of a tool says which arguments go into headers. */
@@ -196,7 +195,7 @@ export class Callers {
       return this.#states.sealed(of, result);
     };
     if (method !== 'tools/call') return send(given);
-    const tool = await this.#tool(server, session, own, onTool, call.signal);
+    const tool = await this.#tool(server, session, own, onTool, call);
     try {
       return await send(tool === undefined ? given : { ...given, toolDefinition: tool });
     } catch (error) {
@@ -221,7 +220,7 @@ export class Callers {
     else if (config !== undefined && this.#table.attributes(config)) {
       own = this.#clients.like(askable(client.capabilities), call.address);
     }
-    if (method === 'tools/call') await this.#tool(server, session, params, onTool, call.signal);
+    if (method === 'tools/call') await this.#tool(server, session, params, onTool, call);
     const wanted = (params?.['_meta'] as Params | undefined)?.[META_LOG_LEVEL];
     return this.#bridged.request({
       server,
@@ -240,10 +239,11 @@ export class Callers {
     });
   }
 
-  #leveled(server: string, session: Downstream, level: unknown, call: CallOptions): Promise<void> {
+  #leveled(server: string, session: Downstream, level: unknown, { signal: own, address }: Asked): Promise<void> {
     if (typeof level !== 'string') return DONE;
-    const signal = signalOf(call.signal) ?? session.signal;
-    return this.#sender.leveled(server, session, level, signal, () => this.info(server, session, signal));
+    const signal = signalOf(own) ?? session.signal;
+    const up = () => this.info(server, session, signal, address);
+    return this.#sender.leveled(server, session, level, { signal, address }, up);
   }
 
   async #tool(
@@ -251,9 +251,9 @@ export class Callers {
     session: Downstream,
     params: Params | undefined,
     onTool: CallOptions['onTool'],
-    signal: CallOptions['signal'],
+    { signal, address }: Asked,
   ): Promise<Tool | undefined> {
-    const caller = await this.settled(server, session, signal);
+    const caller = await this.settled(server, session, { signal, address });
     const list = async (own: AbortSignal): Promise<readonly Tool[]> =>
       (await this.failures.listAll(server, 'tools', { signal: own, ...(caller && { caller }) })).items;
     const name = params?.['name'];
