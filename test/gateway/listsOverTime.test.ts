@@ -1,7 +1,9 @@
 import { expect, test, vi } from 'vitest';
 import { silentLogger } from '../../src/core/logger.js';
-import { Catalog, type CatalogOptions, type CatalogSource } from '../../src/gateway/aggregate/lists/Catalog.js';
+import { Catalog } from '../../src/gateway/aggregate/lists/Catalog.js';
+import type { CatalogSource } from '../../src/gateway/aggregate/lists/KnownLists.js';
 import { ListFailures } from '../../src/gateway/aggregate/lists/ListFailures.js';
+import type { CatalogOptions } from '../../src/gateway/aggregate/lists/ServerList.js';
 import type { Downstream } from '../../src/gateway/endpoint/Endpoint.js';
 import { FakeClock } from '../../src/testing/FakeClock.js';
 
@@ -10,7 +12,12 @@ type Prompts = CatalogSource<{ readonly name: string }>['list'];
 /** The prompts of a server, as clients are told them. */
 function catalogOf(clock: FakeClock, list: Prompts, isBound = false) {
   const onChange = vi.fn();
-  const pool = { servers: () => ['s'], hasServer: () => true, info: () => ({}), state: () => 'ready' };
+  const pool = {
+    servers: () => ['s'],
+    hasServer: () => true,
+    info: () => ({ capabilities: { prompts: { listChanged: true } } }),
+    state: () => 'ready',
+  };
   const failures = new ListFailures({ listAll: () => Promise.reject(new Error('not asked')) }, clock);
   const options = {
     pool,

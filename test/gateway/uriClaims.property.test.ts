@@ -26,7 +26,7 @@ function house() {
     servers().map((server) =>
       server === 'a' ? { server, items: { length: 1 }, index } : { server, items: [], index: NO_INDEX },
     );
-  const catalog = (known: () => unknown) => ({ known, listsSoon: async () => known() });
+  const catalog = (known: () => unknown) => ({ known, listsSoon: async () => known(), renew: async () => undefined });
   const uris = new Uris({
     pool: { servers, hasServer: (name: string) => present.has(name), info: () => undefined },
     callers: { isBound: (server: string) => server === 'bound', of: () => undefined },

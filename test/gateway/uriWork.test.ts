@@ -108,8 +108,8 @@ function urisOf(templates: readonly string[]): Uris {
   // What is searched was made as the list came: its items are not looked at any more, in one turn.
   const index = { uris: new Set(templates), templates: templatesOf(templates), apps: new Set() };
   const listed = [{ server: 's', items: { length: templates.length }, index }];
-  const catalog = { listsSoon: async () => listed, known: () => listed };
-  const none = { listsSoon: async () => [], known: () => [] };
+  const catalog = { listsSoon: async () => listed, known: () => listed, renew: async () => undefined };
+  const none = { listsSoon: async () => [], known: () => [], renew: async () => undefined };
   return new Uris({
     pool: { servers: () => ['s', 'other'], hasServer: () => true, info: () => undefined },
     callers: { isBound: () => false, of: () => undefined },

@@ -26,6 +26,10 @@ export const LIST_CHANGES: ReadonlySet<string> = new Set([
   'notifications/resources/list_changed',
 ]);
 
+/** Those of the lists that a server has. */
+export const changesIn = ({ info }: { readonly info: { readonly capabilities: object } }): string[] =>
+  [...LIST_CHANGES].filter((method) => (method.split('/')[1] as string) in info.capabilities);
+
 /** A notification from a server. */
 export interface ServerNotice {
   readonly method: string;

@@ -1,41 +1,18 @@
-import { listRestMs } from '../../../connection/ListPace.js';
 import { RPC_CODES } from '../../../connection/protocol/rpcCodes.js';
-import type { Clock } from '../../../core/clock.js';
 import { keptError, keptText, messageOf, RpcError, ServerStoppedError } from '../../../core/errors.js';
-import type { Logger } from '../../../core/logger.js';
 import { orAbandoned, within } from '../../../core/time/within.js';
-import type { Caller, ListItems, ListKind, McpPool } from '../../../pool/McpPool.js';
+import type { Caller, ListItems, ListKind } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
-import type { Callers } from '../../session/callers/Callers.js';
 import { lateFor } from '../../session/callers/crowding.js';
-import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
-import { type Known, KnownLists, type Listing } from './KnownLists.js';
-import { capabilityOf, listOf, NO_ITEMS, type ServerList } from './ServerList.js';
+import { NO_INDEX } from '../uris/ListIndex.js';
+import { type CatalogSource, type Known, KnownLists, knownOf, oldAfter, type ValidListing } from './KnownLists.js';
+import { type CatalogOptions, capabilityOf, listOf, NO_ITEMS, type ServerList } from './ServerList.js';
 import { sameItems } from './sameItems.js';
 import { type ValidItems, validItems } from './validItems.js';
 
-export interface CatalogOptions {
-  readonly pool: McpPool;
-  readonly callers: Callers;
-  /** Longest that one server's list may take, in ms. */
-  readonly listTimeoutMs: number;
-  /** Longest that a client waits for a server, in ms: what comes later is told as a change. */
-  readonly serverWaitMs: number;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  /** Aborts what is being listed. */
-  readonly signal: AbortSignal;
-}
-
-export interface CatalogSource<T> {
-  list(server: string, query: { readonly signal: AbortSignal; readonly caller?: Caller }): Promise<Listing<T>>;
-  /** The same, but waits for the server; stale when that failed. */
-  refresh(server: string, signal: AbortSignal): Promise<Listing<T>>;
-}
-
 /**
  * What each server offers of one kind, in the order of the servers. A server's list is kept until it says that it changed,
- * its time is over, or it starts anew; one that cannot be listed is left out and asked again next time, and so is an
+ * its time is over, or it starts anew; that of a server which does not say so is asked for again behind clients' lists, and before a name is unknown. One that cannot be listed is left out and asked again next time, and so is an
  * item no client could take. A client waits for a slow server a short while only: the rest follows as a change.
  */
 export class Catalog<K extends ListKind> {
@@ -155,7 +132,15 @@ export class Catalog<K extends ListKind> {
 
   /** What one server offers `session`, as of its last list, which may be outdated. `fresh`: it is asked again when that one's time is over. */
   async list(server: string, session: Downstream, fresh = false): Promise<readonly ListItems[K][] | undefined> {
-    return (await this.#list(server, session, fresh))?.items;
+    return (await this.#list(server, session, fresh && 'sought'))?.items;
+  }
+
+  /** Asks servers again that do not say when their lists change: what is not known may be new. Never rejects. */
+  async renew(session: Downstream): Promise<void> {
+    const { pool, clock, serverWaitMs: timeoutMs } = this.#options;
+    const known = pool.servers().filter((server) => this.#listsOf(server, session).current(server));
+    const asked = Promise.all(known.map((server) => this.#list(server, session, 'sought')));
+    await within(asked, { clock, timeoutMs }).catch(() => undefined);
   }
 
   #listsOf(server: string, session: Downstream): KnownLists<ListItems[K]> {
@@ -166,22 +151,37 @@ export class Catalog<K extends ListKind> {
   }
 
   /** One load per server at a time; undefined when the server has nothing to give now. Never rejects. */
-  async #list(server: string, session: Downstream, fresh: boolean): Promise<Known<ListItems[K]> | undefined> {
+  async #list(server: string, session: Downstream, fresh: boolean | 'sought') {
+    const { callers, clock, pool } = this.#options;
     const lists = this.#listsOf(server, session);
     const known = lists.known.get(server);
     const { untilMs = Number.POSITIVE_INFINITY } = known ?? {};
     if (known !== undefined) lists.use(server, known);
     const outdated = known?.outdated === true;
-    if (known !== undefined && !outdated && (!fresh || this.#options.clock.now() < untilMs)) return known;
-    const { callers } = this.#options;
+    if (known !== undefined && !outdated && (!fresh || clock.now() < untilMs)) {
+      const isOld = clock.now() >= (known.oldAtMs ?? Number.POSITIVE_INFINITY) && pool.state(server) === 'ready';
+      if (!fresh || !isOld) return known;
+      const again = this.#again(server, lists, session, known);
+      const soon = fresh === 'sought' ? again : within(again, { clock, timeoutMs: SOON_MS });
+      return (await soon.catch(() => undefined)) ?? known;
+    }
     const loading = lists.loading.get(server) ?? this.#load(server, lists, () => callers.settled(server, session));
     if (outdated && !fresh) return known;
     return (await loading) ?? (outdated ? undefined : known);
   }
 
+  /** Asks for a list that is old again; clients that were shown another are told. Never rejects. */
+  async #again(server: string, lists: KnownLists<ListItems[K]>, session: Downstream, known: Known<ListItems[K]>) {
+    known.oldAtMs = oldAfter(this.#options.clock.now(), known);
+    const now = await this.#load(server, lists, () => this.#options.callers.settled(server, session));
+    if (now === undefined || lists.known.get(server) !== now) return now;
+    await this.#tellUnless(now.items, known.items, lists.session).catch((why: unknown) => this.#failed(server, why));
+    return now;
+  }
+
   #load(server: string, lists: KnownLists<ListItems[K]>, who?: Who): Promise<Known<ListItems[K]> | undefined> {
     const load = this.#ask(server, lists, who).then((listing) => {
-      const known = listing && this.#kept(listing);
+      const known = listing && this.#kept(server, listing);
       // One that was invalidated meanwhile may be of before the change.
       if (lists.loading.get(server) !== load || listing === undefined || known === undefined) return known;
       lists.keep(server, known);
@@ -202,10 +202,10 @@ export class Catalog<K extends ListKind> {
     } else if (items.length > 0) this.#onChange(lists.session);
   }
 
-  #kept({ items, index, bytes, ttlMs, cacheScope }: ValidListing<ListItems[K]>): Known<ListItems[K]> {
-    // A large one is the work of a tenth of the time at most, whatever its server says.
-    const untilMs = ttlMs === undefined ? undefined : this.#options.clock.now() + Math.max(ttlMs, listRestMs(bytes));
-    return { items, index, bytes, hints: { ttlMs, cacheScope }, untilMs, id: {}, outdated: false };
+  #kept(server: string, listing: ValidListing<ListItems[K]>): Known<ListItems[K]> {
+    const { clock, pool, callers } = this.#options;
+    const capability = pool.info(server, callers.base)?.capabilities[capabilityOf(this.#kind)];
+    return knownOf(listing, clock.now(), capability === undefined || capability.listChanged === true);
   }
 
   /** Until the server has told its new list the stale one stands; when it cannot, the next caller has it asked again. */
@@ -217,7 +217,7 @@ export class Catalog<K extends ListKind> {
         lists.forget(server);
         return;
       }
-      const known = this.#kept(listing);
+      const known = this.#kept(server, listing);
       lists.keep(server, known);
       await this.#tellUnless(listing.items, stale);
     });
@@ -230,8 +230,8 @@ export class Catalog<K extends ListKind> {
     this.#options.logger.error({ server, error }, 'a list could not be told to its clients');
   }
 
-  async #tellUnless(items: readonly ListItems[K][], shown: readonly ListItems[K][]): Promise<void> {
-    if (!(await sameItems(items, shown))) this.#onChange(undefined);
+  async #tellUnless(items: readonly ListItems[K][], shown: readonly ListItems[K][], to?: Downstream): Promise<void> {
+    if (!(await sameItems(items, shown))) this.#onChange(to);
   }
 
   /** What clients can take of a list; what is left out is told once. */
@@ -282,18 +282,11 @@ export class Catalog<K extends ListKind> {
   }
 }
 
-/** One without what no client can take. */
-interface ValidListing<T> extends Listing<T> {
-  readonly index: ListIndex;
-  /** What it takes in memory, about. */
-  readonly bytes: number;
-}
-
 /** Finds out who asks. */
 type Who = () => Promise<Caller | undefined>;
 
 const NOTHING = Object.freeze({ items: NO_ITEMS, index: NO_INDEX, bytes: 0, stale: false });
-/** So long what one server says waits for another's list that changed, in ms. */
-const AGAIN_WAIT_MS = 25;
+/** So long what one server says waits for another's list that changed, and a client for one that was old, in ms. */
+const [AGAIN_WAIT_MS, SOON_MS] = [25, 250];
 /** Problems of a list that are spelled out in the log. */
 const MAX_TOLD = 5;

@@ -1,4 +1,6 @@
 import { SharedTable } from '../../../concurrent/SharedTable.js';
+import { listRestMs } from '../../../connection/ListPace.js';
+import type { Caller } from '../../../pool/McpPool.js';
 import type { Downstream } from '../../endpoint/Endpoint.js';
 import type { ListIndex } from '../uris/ListIndex.js';
 
@@ -15,6 +17,19 @@ export interface Listing<T> extends ListHints {
   readonly stale: boolean;
 }
 
+/** One without what no client can take. */
+export interface ValidListing<T> extends Listing<T> {
+  readonly index: ListIndex;
+  /** What it takes in memory, about. */
+  readonly bytes: number;
+}
+
+export interface CatalogSource<T> {
+  list(server: string, query: { readonly signal: AbortSignal; readonly caller?: Caller }): Promise<Listing<T>>;
+  /** The same, but waits for the server; stale when that failed. */
+  refresh(server: string, signal: AbortSignal): Promise<Listing<T>>;
+}
+
 /** A server's list as it was told last. */
 export interface Known<T> {
   readonly items: readonly T[];
@@ -22,11 +37,31 @@ export interface Known<T> {
   readonly hints: ListHints;
   /** When its server wants it asked for again; undefined: once it says that it changed. */
   readonly untilMs: number | undefined;
+  /** When it is old, as its server does not say that it changed; undefined: it says so. */
+  oldAtMs?: number | undefined;
   /** What it takes in memory, about. */
   readonly bytes: number;
   readonly id: object;
   /** Its server has another by now: calls of what is in it go on by it until that one is there. */
   outdated: boolean;
+}
+
+/** A list is old after so long, in ms, whose server does not say when it changes. */
+const OLD_MS = 1_000;
+
+/** A large one is the work of a tenth of the time at most, whatever its server says. */
+export const oldAfter = (nowMs: number, { bytes }: { readonly bytes: number }, ms = OLD_MS): number =>
+  nowMs + Math.max(ms, listRestMs(bytes));
+
+/** `says`: whether its server says when it changes. */
+export function knownOf<T>(
+  { items, index, bytes, ttlMs, cacheScope }: ValidListing<T>,
+  nowMs: number,
+  says: boolean,
+): Known<T> {
+  const untilMs = ttlMs === undefined ? undefined : oldAfter(nowMs, { bytes }, ttlMs);
+  const oldAtMs = ttlMs === undefined && !says ? oldAfter(nowMs, { bytes }) : undefined;
+  return { items, index, bytes, hints: { ttlMs, cacheScope }, untilMs, oldAtMs, id: {}, outdated: false };
 }
 
 /** What a list takes beside its items. */

@@ -11,12 +11,12 @@ import type { ToolCatalog } from '../../ToolCatalog.js';
 import { givingObjects } from '../outputSchema.js';
 import { withApp } from '../uris/appUris.js';
 import { Uris } from '../uris/Uris.js';
-import { Catalog, type CatalogOptions, type CatalogSource } from './Catalog.js';
-import type { Listing } from './KnownLists.js';
+import { Catalog } from './Catalog.js';
+import type { CatalogSource, Listing } from './KnownLists.js';
 import type { ListFailures } from './ListFailures.js';
 import { type NamedAccess, Names } from './Names.js';
 import { type Entry, entriesIn, mergedHints, type Page, pageOf, type Section } from './pages.js';
-import type { ServerList } from './ServerList.js';
+import type { CatalogOptions, ServerList } from './ServerList.js';
 
 /** So much text of a page is made into bytes at a time. */
 const PIECE_CHARS = 64 * 1_024;

@@ -1,6 +1,22 @@
-import type { ListKind } from '../../../pool/McpPool.js';
+import type { Clock } from '../../../core/clock.js';
+import type { Logger } from '../../../core/logger.js';
+import type { ListKind, McpPool } from '../../../pool/McpPool.js';
+import type { Callers } from '../../session/callers/Callers.js';
 import { type ListIndex, NO_INDEX } from '../uris/ListIndex.js';
 import type { Known, ListHints } from './KnownLists.js';
+
+export interface CatalogOptions {
+  readonly pool: McpPool;
+  readonly callers: Callers;
+  /** Longest that one server's list may take, in ms. */
+  readonly listTimeoutMs: number;
+  /** Longest that a client waits for a server, in ms: what comes later is told as a change. */
+  readonly serverWaitMs: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Aborts what is being listed. */
+  readonly signal: AbortSignal;
+}
 
 /** What one server offers; `missing` when that is not known now. */
 export interface ServerList<T> {

@@ -62,7 +62,12 @@ export class Uris {
   async find(uri: string, session: Downstream): Promise<UriRoute | undefined> {
     if (ANY_SCHEME.test(uri)) return this.#explicit(uri);
     const owner = this.#owner(uri, session);
-    return owner === undefined ? (await this.findAll([uri], session))[0] : this.#route(owner, uri);
+    if (owner !== undefined) return this.#route(owner, uri);
+    const [found] = await this.findAll([uri], session);
+    if (found !== undefined) return found;
+    const { resources, templates } = this.#options;
+    await Promise.all([resources.renew(session), templates.renew(session)]);
+    return (await this.findAll([uri], session))[0];
   }
 
   /** The same of the URIs of one message, in turns of the event loop. Where very many would be needed, the last ones are not looked for. */

@@ -4,7 +4,7 @@ import type { Connection, DisconnectReason } from '../../../connection/Connectio
 import { InboundRouter } from '../../../connection/channel/InboundRouter.js';
 import { methodNotFound } from '../../../connection/channel/ServerRequests.js';
 import { ListPace } from '../../../connection/ListPace.js';
-import type { ServerNotice, ServerRequest } from '../../../connection/protocol/messages.js';
+import { changesIn, type ServerNotice, type ServerRequest } from '../../../connection/protocol/messages.js';
 import { WrappedConnection } from '../../../connection/WrappedConnection.js';
 import { thrown } from '../../../core/errors/thrown.js';
 import { AcquireTimeoutError, messageOf, QueueFullError, StartError } from '../../../core/errors.js';
@@ -141,6 +141,10 @@ export class ConnectionMaker {
         if (pooled === undefined) return;
         if (pooled.holder !== undefined) pooled.holder.info = pooled.connection.info;
         onRenewed(pooled.connection);
+        // Another process may have its session, with other lists.
+        const owner = { server: config.name, principal: caller?.principal };
+        for (const method of changesIn(pooled.connection))
+          events.emit('notification', { ...owner, notice: { method } });
       },
       onAnswer: answers.onAnswer,
       listPace: this.#listPace,
