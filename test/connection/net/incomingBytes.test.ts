@@ -70,7 +70,7 @@ test('what is held to decode answers that came compressed unasked counts as on i
     res.writeHead(200, { 'content-type': 'text/event-stream', 'content-encoding': 'br' }).write(packed);
     responses.push(res);
   };
-  const { pool } = await rawPool({ tools: { open: open as never } }, { maxIncomingBytes: 12 * MIB });
+  const { pool } = await rawPool({ tools: { open: open as never } }, { maxIncomingBytes: 44 * MIB });
   for (let round = 0; round < 2; round++) {
     const ended = [1, 2, 3].map(() => outcome(tool(pool, 'open')));
     expect(await Promise.race(ended)).toMatchObject({

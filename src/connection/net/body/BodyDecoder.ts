@@ -57,6 +57,7 @@ export class BodyDecoder {
   readonly #stream: Unzip | BrotliDecompress;
   readonly #incoming: Incoming;
   readonly #reader: LongReader;
+  readonly #sink: BodyDecoderSink;
   #maxHeld: number | undefined;
   #held = 0;
   #share: string | undefined;
@@ -91,6 +92,7 @@ export class BodyDecoder {
     this.#maxHeld = encoding === 'br' ? undefined : UNZIP_WINDOW;
     this.#incoming = incoming;
     this.#reader = reader;
+    this.#sink = sink;
     stream.on('data', (chunk: Buffer) => {
       if (this.#over) return;
       const full = this.#hold(chunk.length);
@@ -109,7 +111,15 @@ export class BodyDecoder {
   }
 
   push(chunk: Buffer): boolean {
-    this.#maxHeld ??= brotliWindow(chunk[0]);
+    if (this.#maxHeld === undefined) {
+      this.#maxHeld = brotliWindow(chunk[0]);
+      // It fills its window before it gives any of it.
+      const full = this.#hold(this.#maxHeld);
+      if (full !== undefined) {
+        this.#sink.onFull(full);
+        return true;
+      }
+    }
     return this.#stream.write(chunk);
   }
 
