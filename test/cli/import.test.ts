@@ -214,7 +214,8 @@ test('a URL with a reference in it stays what it is, whether its variable is set
   expect(said).toContain('has 6 servers, 1 of them new');
 });
 
-test('opencode’s files are found with and without comments, also those that hold other settings alone', async () => {
+/** A home and a working folder that are this test's alone. */
+function ownFolders(): { readonly home: string; readonly work: string } {
   const [home, work] = [tempFolder(), tempFolder()];
   for (const [name, value] of Object.entries({ HOME: home, XDG_CONFIG_HOME: home, CODEX_HOME: home })) {
     vi.stubEnv(name, value);
@@ -224,6 +225,11 @@ test('opencode’s files are found with and without comments, also those that ho
     vi.unstubAllEnvs();
     cwd.mockRestore();
   });
+  return { home, work };
+}
+
+test('opencode’s files are found with and without comments, also those that hold other settings alone', async () => {
+  const { home, work } = ownFolders();
   const local = (name: string): string =>
     `{ "mcp": { "${name}": { "type": "local", "command": ["${name}"] } } } // mine`;
   put(join(work, 'opencode.jsonc'), local('a'));
@@ -252,15 +258,7 @@ test('known clients have their configs where they keep them', () => {
 });
 
 test('servers that Claude Code keeps for this folder alone are found, those of other folders are not', async () => {
-  const [home, work] = [tempFolder(), tempFolder()];
-  for (const [name, value] of Object.entries({ HOME: home, XDG_CONFIG_HOME: home, CODEX_HOME: home })) {
-    vi.stubEnv(name, value);
-  }
-  const cwd = vi.spyOn(process, 'cwd').mockReturnValue(work);
-  onTestFinished(() => {
-    vi.unstubAllEnvs();
-    cwd.mockRestore();
-  });
+  const { home, work } = ownFolders();
   const out = join(work, 'mcp.json');
   const projects = { [work]: { mcpServers: { local: { type: 'http', url: 'http://h/' } } }, '/o': { mcpServers: {} } };
   const claude = (root: object): string => put(join(home, '.claude.json'), JSON.stringify(root, null, 2));

@@ -72,12 +72,18 @@ class Lookup {
       },
       this.#late.count >= AT_A_TIME ? 0 : ASIDE_MS,
     );
-    this.#parts.system(this.#hostname, { ...options, all: true }, (error, found) => {
+    const end: Done = (error, found) => {
       timer.cancel();
       if (this.#isLate) this.#late.count--;
       onEnd();
       this.#settle(error, found);
-    });
+    };
+    try {
+      this.#parts.system(this.#hostname, { ...options, all: true }, end);
+    } catch (error) {
+      // Options that it does not take: no one is to wait for it.
+      end(error as Error, []);
+    }
   }
 
   wait(done: Done): void {

@@ -60,3 +60,16 @@ test('what the system says is what is told, as each caller asked for it', async 
   const found = await promisify<string, object, LookupAddress[]>(lookUp as never)('localhost', { all: true });
   expect(['127.0.0.1', '::1']).toContain(found[0]?.address);
 });
+
+test('what the system does not take fails each look-up, and leaves none that waits', async () => {
+  const lookup = lookUpBy({
+    system: () => {
+      throw new TypeError('no such family');
+    },
+    aside: async () => [],
+  });
+  for (let time = 0; time < 2; time++)
+    await expect(promisify<string, object, string>(lookup as never)('host', { family: 5 })).rejects.toThrow(
+      'no such family',
+    );
+});

@@ -274,7 +274,7 @@ export class Catalog<K extends ListKind> {
       // The very same error is one that is remembered: the server was not asked again.
       if (this.lastErrors.get(server) !== error && !(error instanceof ServerStoppedError)) {
         const told = { server, kind: this.#kind, error: keptText(messageOf(error)) };
-        logger.warn(told, 'a server could not be listed and is left out');
+        logger.warn(told, 'a server could not be listed: what it listed before stands, or it is left out');
       }
       this.lastErrors.set(server, keptError(error));
       return undefined;
